@@ -1,0 +1,25 @@
+"""The one kind of error a user can mend: what was found and where, what was expected, what to do."""
+
+from difflib import get_close_matches
+from typing import Iterable, List
+
+
+class UserError(Exception):
+    """A fault in a file, a configuration or a command. The launchers print it without a traceback and exit with 2."""
+
+    @classmethod
+    def from_problems(cls, heading: str, problems: List[str], shown: int = 20) -> "UserError":
+        """One error that lists up to `shown` problems and counts the rest."""
+        lines = [f"  - {problem}" for problem in problems[:shown]]
+        if len(problems) > shown:
+            lines.append(f"  - ... and {len(problems) - shown} more")
+        return cls("\n".join([heading, *lines]))
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'a' or 'b'?` where something is near, else the list of what is known."""
+    known = sorted(str(k) for k in known)
+    close = get_close_matches(str(name), known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "known: " + ", ".join(known)

@@ -1,0 +1,45 @@
+"""What an installation gives, and what an import costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lavis_asym import paths
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, lavis_asym, lavis_asym.asymmetry, lavis_asym.errors, lavis_asym.compat, lavis_asym.paths;"
+        "heavy = {'torch', 'lavis', 'transformers'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("room", ["fusion", "losses", "evaluation", "encoders"])
+def test_pure_rooms_know_nothing_of_lavis(room):
+    code = f"import sys, lavis_asym.{room}; assert 'lavis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_shipped_configurations_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert paths.find_config("projects/asym/demo.yaml").is_file()
+    assert paths.find_config("asym/custom.yaml").is_file()
+    with pytest.raises(FileNotFoundError, match="no such file, neither here nor as"):
+        paths.find_config("projects/asym/dmo.yaml")
+
+
+def test_a_file_of_the_user_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "projects" / "asym").mkdir(parents=True)
+    (tmp_path / "projects" / "asym" / "demo.yaml").write_text("")
+    assert paths.find_config("projects/asym/demo.yaml").read_text() == ""
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
+def test_lavis_has_its_launchers_and_their_help_teaches(verb):
+    done = subprocess.run([sys.executable, "-m", f"lavis.{verb}", "--help"], capture_output=True, text=True, check=True)
+    for word in ("--cfg-path", "--options", "examples:", "projects/asym/custom.yaml", "datasets.asym_custom.root=DIR"):
+        assert word in done.stdout

@@ -1,0 +1,96 @@
+"""The objective against a loop that can be checked by hand."""
+
+import math
+
+import pytest
+import torch
+
+from lavis_asym.losses import ascl_loss, contrastive_loss
+
+
+def loop(scores, image_ids, text_ids, known, temperature):
+    """-log(e^s+ / (e^s+ + sum over negatives)), positive by positive."""
+
+    def term(row, positives, negatives):
+        losses = []
+        for p in positives:
+            total = math.exp(row[p] / temperature) + sum(math.exp(row[n] / temperature) for n in negatives)
+            losses.append(-math.log(math.exp(row[p] / temperature) / total))
+        return sum(losses) / len(losses)
+
+    n, m = scores.shape
+    rows, columns = [], []
+    for i in range(n):
+        positives = [j for j in range(m) if text_ids[j] == image_ids[i]]
+        negatives = [j for j in range(m) if j not in positives and not known[i][j]]
+        rows.append(term([scores[i, j].item() for j in range(m)], positives, negatives))
+    for j in range(m):
+        if text_ids[j] == -1:
+            continue
+        positives = [i for i in range(n) if text_ids[j] == image_ids[i]]
+        negatives = [i for i in range(n) if i not in positives and not known[i][j]]
+        columns.append(term([scores[i, j].item() for i in range(n)], positives, negatives))
+    return (sum(rows) / len(rows) + sum(columns) / len(columns)) / 2
+
+
+def batch(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    image_ids = torch.tensor([4, 7, 7, 2])
+    text_ids = torch.tensor([4, 7, 7, 2, -1, -1, -1])
+    scores = torch.rand(4, 7, generator=generator, requires_grad=True)
+    known = torch.rand(4, 7, generator=generator) < 0.3
+    return scores, image_ids, text_ids, known
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_equals_the_loop(temperature):
+    scores, image_ids, text_ids, known = batch()
+    expected = loop(scores, image_ids, text_ids, known, temperature)
+    found = contrastive_loss(scores, image_ids, text_ids, known, temperature)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    without = contrastive_loss(scores, image_ids, text_ids, None, temperature)
+    assert without.item() == pytest.approx(loop(scores, image_ids, text_ids, torch.zeros(4, 7), temperature), rel=1e-5)
+
+
+def test_one_text_an_image_is_plain_infonce():
+    scores = torch.rand(5, 5)
+    ids = torch.arange(5)
+    expected = sum(torch.nn.functional.cross_entropy(s / 0.1, ids) for s in (scores, scores.T)) / 2
+    torch.testing.assert_close(contrastive_loss(scores, ids, ids, temperature=0.1), expected)
+
+
+def test_pairs_known_to_be_true_get_no_gradient():
+    scores, image_ids, text_ids, known = batch()
+    contrastive_loss(scores, image_ids, text_ids, known).backward()
+    positive = image_ids[:, None] == text_ids[None]
+    assert (scores.grad[known & ~positive] == 0).all()
+    assert (scores.grad[~known & ~positive][:, None] >= 0).all() and (scores.grad[positive] <= 0).all()
+
+
+def test_the_order_of_the_batch_does_not_matter():
+    scores, image_ids, text_ids, known = batch()
+    i, j = torch.randperm(4), torch.randperm(7)
+    torch.testing.assert_close(
+        contrastive_loss(scores[i][:, j], image_ids[i], text_ids[j], known[i][:, j]),
+        contrastive_loss(scores, image_ids, text_ids, known),
+    )
+
+
+def test_a_batch_without_negatives_costs_nothing_and_has_finite_gradients():
+    scores = torch.rand(2, 2, requires_grad=True)
+    ids = torch.tensor([3, 3])
+    loss = contrastive_loss(scores, ids, ids)
+    loss.backward()
+    assert loss.item() == 0 and (scores.grad == 0).all()
+
+
+def test_terms_are_weighted_and_add_up():
+    scores, image_ids, text_ids, known = batch()
+    other, *_ = batch(seed=1)
+    group, positive = (scores, text_ids, known), (other, text_ids, known)
+    losses = ascl_loss(group, positive, image_ids, caption_weight=0.3)
+    torch.testing.assert_close(losses["loss_caption"], 0.3 * contrastive_loss(scores, image_ids, text_ids, known))
+    torch.testing.assert_close(losses["loss_positive"], 0.7 * contrastive_loss(other, image_ids, text_ids, known))
+    torch.testing.assert_close(losses["loss"], losses["loss_caption"] + losses["loss_positive"])
+    alone = ascl_loss(group, None, image_ids, caption_weight=0.3)
+    torch.testing.assert_close(alone["loss"], contrastive_loss(scores, image_ids, text_ids, known))

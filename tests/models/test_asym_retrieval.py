@@ -1,0 +1,208 @@
+"""The model: known to LAVIS, scoring every pair alike, learning nothing from noise."""
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from lavis_asym.encoders import TextEncoder, TextFeatures, VisionEncoder, VisionFeatures
+from lavis_asym.errors import UserError
+from lavis_asym.evaluation import retrieval_metrics
+
+TEXTS = ["a red circle", "two green stars above a heart", "a red circle", "star", "a blue square on the left"]
+
+
+@pytest.fixture(scope="module")
+def pictures(scenes_root):
+    return sorted((scenes_root / "images").iterdir())[:4]
+
+
+def test_lavis_knows_the_model(registered):
+    from lavis.models import load_model, load_model_and_preprocess, model_zoo
+
+    import lavis_asym
+
+    lavis_asym.register()
+    assert dict(model_zoo)["asym_retrieval"] == ["tiny"] and "asym_retrieval" in str(model_zoo)
+    for model in (load_model("asym_retrieval"), load_model("asym_retrieval", "tiny", is_eval=True)):
+        assert type(model).__name__ == "AsymRetrieval"
+    model, vis, text = load_model_and_preprocess("asym_retrieval", "tiny", is_eval=True)
+    picture = Image.new("RGB", (40, 30), "red")
+    features = model.extract_features({"image": vis["eval"](picture)[None], "text_input": [text["eval"]("A star .")]})
+    assert features.image_vectors.shape == (1, 256) and features.image_regions.shape == (1, 49, 256)
+    assert features.text_tokens.shape == (1, 2, 256) and features.text_mask.tolist() == [[True, True]]
+
+
+def test_an_unknown_name_or_type_gets_near_matches(registered):
+    import lavis_asym
+
+    with pytest.raises(UserError, match="did you mean 'asym_retrieval'"):
+        lavis_asym.load_model("asym_retreival")
+    with pytest.raises(ValueError, match="tiny"):
+        lavis_asym.load_model(model_type="tinny")
+
+
+def test_similarity_takes_paths_and_pictures(model, pictures):
+    scores = model.similarity(pictures, TEXTS)
+    assert scores.shape == (4, 5) and scores.dtype == torch.float32 and scores.abs().max() <= 1
+    opened = model.similarity([Image.open(path) for path in pictures], TEXTS)
+    torch.testing.assert_close(opened, scores, atol=0, rtol=0)
+    assert not model.training
+
+
+def test_every_pair_is_scored_alike(model, pictures):
+    scores = model.similarity(pictures, TEXTS)
+    alone = torch.cat([torch.cat([model.similarity([p], [t]) for t in TEXTS], 1) for p in pictures])
+    torch.testing.assert_close(alone, scores, atol=1e-5, rtol=0)
+
+
+def test_equal_texts_tie_exactly(model, pictures):
+    scores = model.similarity(pictures, TEXTS)
+    assert torch.equal(scores[:, 0], scores[:, 2])
+
+
+def test_whose_caption_it_is_does_not_enter_a_score(model, feature_shards):
+    """Permuting which caption belongs to which image permutes the score matrix and changes nothing else."""
+    from lavis_asym.data.evaluation_set import EvaluationSet
+
+    dataset = EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"])
+    loader = DataLoader(dataset, batch_size=4, collate_fn=dataset.collater)
+    i2t, t2i = model.compute_sim_matrix(loader, task_cfg=None)
+    order = torch.randperm(len(dataset.text), generator=torch.Generator().manual_seed(0)).tolist()
+    dataset.text = [dataset.text[k] for k in order]
+    permuted, permuted_t2i = model.compute_sim_matrix(loader, task_cfg=None)
+    assert (permuted == i2t[:, order]).all() and (permuted_t2i == t2i[order]).all()
+
+
+def batch(samples):
+    from lavis_asym.processors import AsymCaptionProcessor
+
+    captions = [["A red circle", "two stars ."], ["a blue heart", "one heart"], ["two stars", "a green square"]]
+    process = AsymCaptionProcessor(samples=samples)
+    texts = [process(own[0], siblings=own, key=str(k), epoch=0) for k, own in enumerate(captions)]
+    if samples:
+        texts = {key: [text[key] for text in texts] for key in texts[0]}
+    pixels = torch.rand(3, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    return {"image": pixels, "image_id": torch.tensor([0, 1, 2]), "text_input": texts}
+
+
+@pytest.mark.parametrize("samples", [True, False])
+def test_training_moves_the_head_alone(registered, samples):
+    import lavis_asym
+
+    model = lavis_asym.load_model().train()
+    assert not model.vision_encoder.training and not model.text_encoder.network.training and model.fusion.training
+    losses = model(batch(samples))
+    assert set(losses) == {"loss", "loss_caption"} | ({"loss_positive"} if samples else set())
+    losses["loss"].backward()
+    for name, parameter in model.named_parameters():
+        frozen = name.startswith(("vision_encoder", "text_encoder"))
+        assert (parameter.grad is None) == frozen == (not parameter.requires_grad), name
+        assert frozen or parameter.grad.abs().sum() > 0, name
+
+
+def test_texts_known_to_be_true_of_an_image_are_not_its_negatives(registered):
+    from lavis_asym.models.asym_retrieval import _known
+
+    texts = {
+        "caption": ["a dog", "A CAT", "a bird"],
+        "positive": ["a dog. a pup", "a", "a bird. a dog"],
+        "siblings": ["a dog\na pup", "a cat\na dog", "a bird\na dog\na pup"],
+        "sources": ["a dog\na pup", "a cat", "a bird\na dog"],
+    }
+    assert _known(texts, "caption").tolist() == [[True, False, False], [True, True, False], [True, False, True]]
+    assert _known(texts, "positive").tolist() == [[True, False, False], [False, True, False], [True, False, True]]
+
+
+def saved(model, path, change):
+    state = {k: v.clone() for k, v in model.state_dict().items() if not k.startswith(("vision_enc", "text_enc"))}
+    change(state)
+    torch.save({"model": state}, path)
+    return str(path)
+
+
+def test_a_checkpoint_without_the_frozen_encoders_loads(model, tmp_path):
+    import lavis_asym
+
+    path = saved(model, tmp_path / "head.pth", lambda state: None)
+    loaded = lavis_asym.load_model(checkpoint=path)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values()))
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (lambda s: s.pop("fusion.image_context.weight"), "fusion.image_context.weight: missing"),
+        (lambda s: s.update(extra=torch.zeros(1)), "extra: unexpected"),
+        (lambda s: s.update({"token_projection.bias": torch.zeros(7)}), r"shape \(7,\), expected \(256,\)"),
+    ],
+)
+def test_a_checkpoint_of_another_architecture_is_refused(model, tmp_path, change, message):
+    path = saved(model, tmp_path / "other.pth", change)
+    with pytest.raises(UserError, match="of another architecture") as error:
+        model.load_checkpoint(path)
+    assert error.match(message) and error.match("other.pth")
+
+
+def test_what_is_no_checkpoint_is_named(model, tmp_path):
+    with pytest.raises(UserError, match="nowhere.pth: no such file"):
+        model.load_checkpoint(str(tmp_path / "nowhere.pth"))
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(UserError, match="text.pth: cannot be read"):
+        model.load_checkpoint(str(tmp_path / "text.pth"))
+
+
+class NoiseVision(VisionEncoder):
+    width = 16
+
+    def forward(self, pixels):
+        return VisionFeatures(pixels, pixels[:, None])
+
+
+class NoiseText(TextEncoder):
+    """Each word of a text is a number that seeds its vector."""
+
+    width = 16
+
+    def forward(self, texts):
+        rows = [[torch.randn(16, generator=torch.Generator().manual_seed(int(w))) for w in t.split()] for t in texts]
+        tokens = torch.stack([torch.stack(row) for row in rows])
+        return TextFeatures(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool))
+
+
+class NoiseSet(Dataset):
+    """Images and captions that have nothing to do with each other."""
+
+    def __init__(self, images, seed):
+        draw = torch.Generator().manual_seed(seed)
+        self.vectors, self.regions = torch.randn(images, 16, generator=draw), torch.randn(images, 4, 16, generator=draw)
+        self.text = [" ".join(map(str, torch.randint(10**6, (3,), generator=draw).tolist())) for _ in range(images)]
+        self.image = list(range(images))
+
+    def __len__(self):
+        return len(self.image)
+
+    def __getitem__(self, k):
+        return {"vector": self.vectors[k], "regions": self.regions[k], "image_id": k, "text_input": self.text[k]}
+
+
+def test_trained_on_independent_random_features_it_scores_at_chance(registered):
+    """300 steps on noise; held-out noise is ranked at chance, so nothing of a true pair enters its score."""
+    from lavis_asym.models.asym_retrieval import AsymRetrieval
+
+    torch.manual_seed(0)
+    model = AsymRetrieval(NoiseVision(), NoiseText(), width=16, dropout=0.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    loader, losses = DataLoader(NoiseSet(64, seed=0), batch_size=32, shuffle=True), []
+    while len(losses) < 300:
+        for samples in loader:
+            loss = model(samples)["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0], "it learnt the noise it was shown by heart"
+    i2t, t2i = model.compute_sim_matrix(DataLoader(NoiseSet(200, seed=1), batch_size=64), task_cfg=None)
+    metrics = retrieval_metrics(i2t, t2i, range(200), [[k] for k in range(200)])
+    for name in ("txt_r10", "img_r10"):
+        assert metrics[name] < 11.2, "chance is 5%; four standard deviations of 200 queries are 6.2%"

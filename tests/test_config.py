@@ -1,0 +1,104 @@
+"""Every wrong name, key and type in a configuration is named with its key, all at once, before anything is built."""
+
+from argparse import Namespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from lavis_asym.errors import UserError
+
+
+def build(options=(), path="projects/asym/custom.yaml"):
+    from lavis_asym.config import build_config
+
+    return build_config(Namespace(cfg_path=str(path), options=list(options)))
+
+
+@pytest.fixture(autouse=True)
+def _registered(registered):
+    pass
+
+
+def test_defaults_are_complete_and_options_win():
+    cfg = build(["datasets.asym_custom.root=DIR", "run.init_lr=1e-3", "model.fusion.heads=8"])
+    assert cfg.run_cfg.init_lr == 1e-3 and cfg.run_cfg.runner == "runner_iter" and cfg.run_cfg.max_epoch == 10
+    assert cfg.model_cfg.fusion.heads == 8 and cfg.model_cfg.fusion.scale_t2i == 9.0
+    assert cfg.datasets_cfg.asym_custom.root == "DIR" and cfg.datasets_cfg.asym_custom.train_shards == 8
+    assert cfg.run_cfg.device in ("cpu", "cuda")
+    assert OmegaConf.create(cfg.to_dict()).model.arch == "asym_retrieval"
+
+
+def test_options_in_pairs_work_as_in_lavis():
+    assert build(["run.seed", "7", "run.max_epoch", "2"]).run_cfg.seed == 7
+
+
+@pytest.mark.parametrize(
+    "option,message",
+    [
+        ("run.max_epochs=3", r"run.max_epochs: unknown key; did you mean 'run.max_epoch'"),
+        ("model.fusion.head=3", r"model.fusion.head: unknown key; did you mean 'model.fusion.heads'"),
+        ("run.heads=3", r"run.heads: unknown key; .*'model.fusion.heads'"),
+        ("datasets.asym_custom.rot=x", r"datasets.asym_custom.rot: unknown key; .*asym_custom.root"),
+        ("datasets.asym_custum.root=x", r"datasets.asym_custum: unknown 'asym_custum'; did you mean 'asym_custom'"),
+        ("model.model_type=tinny", r"model.model_type: unknown 'tinny'; did you mean 'tiny'"),
+        ("model.arch=asym_retreival", r"model.arch: unknown 'asym_retreival'; did you mean 'asym_retrieval'"),
+        ("run.runner=runner_itr", r"run.runner: unknown 'runner_itr'; did you mean 'runner_iter'"),
+        ("run.task=asym", r"run.task: unknown 'asym'"),
+        ("run.lr_sched=cosine", r"run.lr_sched: unknown 'cosine'; known: .*linear_warmup_cosine_lr"),
+        ("run.max_epoch=many", r"run.max_epoch: expected int, such as 10, got 'many'"),
+        ("run.amp=3", r"run.amp: expected bool"),
+        ("run.init_lr=fast", r"run.init_lr: expected float"),
+        ("run.valid_splits=val", r"run.valid_splits: expected list"),
+        (
+            "datasets.asym_custom.text_processor.train.name=asym_captions",
+            r"text_processor.train.name: unknown processor 'asym_captions'; did you mean 'asym_caption'",
+        ),
+        ("datasets.asym_custom.features.encoder=vit", r"features.encoder: 'vit', but model.vision_encoder"),
+        ("datasets.asym_custom.text_processor.train.policy.negatives.swop=1", r"negatives.swop: unknown key"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key(option, message):
+    if option.startswith("run.max_epoch="):
+        message = message.replace("10", "5")
+    with pytest.raises(UserError, match=message):
+        build([option])
+
+
+def test_all_problems_are_listed_together():
+    with pytest.raises(UserError, match="3 problem") as error:
+        build(["run.max_epochs=3", "run.amp=1", "model.fusion.head=3"])
+    assert str(error.value).count("\n") == 3
+
+
+def test_stock_data_sets_need_processors_of_ours(tmp_path):
+    path = tmp_path / "coco.yaml"
+    path.write_text("model: {arch: asym_retrieval}\ndatasets: {coco_retrieval: {}}\nrun: {runner: runner_base}\n")
+    with pytest.raises(UserError, match=r"coco_retrieval.vis_processor.train.name: missing, .* such as asym_image"):
+        build(path=path)
+
+
+@pytest.mark.parametrize(
+    "content,message",
+    [
+        ("model: [", "not valid"),
+        ("- 1\n", "expected the sections"),
+        ("model: {arch: asym_retrieval}\n", "datasets: missing"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path, content, message):
+    path = tmp_path / "broken.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message) as error:
+        build(path=path)
+    assert "broken.yaml" in str(error.value)
+
+
+def test_lavis_own_models_keep_lavis_own_config(tmp_path):
+    from lavis.common.config import Config
+
+    path = tmp_path / "albef.yaml"
+    path.write_text(
+        "model: {arch: albef_retrieval, model_type: coco}\ndatasets: {coco_retrieval: {}}\n"
+        "run: {task: retrieval, anything: 1}\n"
+    )
+    assert type(build(["run.anything=2"], path)) is Config

@@ -221,7 +221,7 @@ def best_metric_is_kept() -> List[Replacement]:
             (
                 "    save_obj = {\n",
                 "    if is_best:\n"
-                "        self.best_agg_metric = self.last_agg_metric\n"
+                '        self.best_agg_metric = getattr(self, "last_agg_metric", float("-inf"))\n'
                 "    save_obj = {\n"
                 '        "best_agg_metric": getattr(self, "best_agg_metric", float("-inf")),\n',
             ),

@@ -8,7 +8,7 @@ __all__ = ["load_model", "register"]
 
 
 def register() -> None:
-    """Make the models, processors, datasets and the task known to LAVIS, and repair LAVIS's faults. Safe to call again."""
+    """Make the model, processors, data sets and task known to LAVIS, and repair its faults. Safe to call again."""
     from lavis_asym.registration import register_all
 
     register_all()

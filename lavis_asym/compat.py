@@ -40,9 +40,7 @@ def model_on_its_own_device() -> List[Replacement]:
     """#477, #135: `RunnerBase.model` is None when the model already sits on the run's device, as on every CPU run."""
     from lavis.runners.runner_base import RunnerBase
 
-    return _mend(
-        RunnerBase, "model", ("if self._model.device != self.device:", "if self._wrapped_model is None:")
-    )
+    return _mend(RunnerBase, "model", ("if self._model.device != self.device:", "if self._wrapped_model is None:"))
 
 
 def loaders_without_a_gpu() -> List[Replacement]:
@@ -73,13 +71,19 @@ def processes_without_a_gpu() -> List[Replacement]:
         _mend(
             dist_utils,
             "init_distributed_mode",
-            ("    torch.cuda.set_device(args.gpu)\n", "    torch.cuda.is_available() and torch.cuda.set_device(args.gpu)\n"),
+            (
+                "    torch.cuda.set_device(args.gpu)\n",
+                "    torch.cuda.is_available() and torch.cuda.set_device(args.gpu)\n",
+            ),
             ('args.dist_backend = "nccl"', 'args.dist_backend = "nccl" if torch.cuda.is_available() else "gloo"'),
         )
         + _mend(
             RunnerBase,
             "model",
-            ("device_ids=[self.config.run_cfg.gpu]", "device_ids=[self.config.run_cfg.gpu] if self.cuda_enabled else None"),
+            (
+                "device_ids=[self.config.run_cfg.gpu]",
+                "device_ids=[self.config.run_cfg.gpu] if self.cuda_enabled else None",
+            ),
         )
         + _mend(
             SmoothedValue,
@@ -135,7 +139,8 @@ def many_runs_in_one_process() -> List[Replacement]:
         Registry,
         "register_path",
         (
-            '    if name in cls.mapping["paths"]:\n        raise KeyError("Name \'{}\' already registered.".format(name))\n',
+            '    if name in cls.mapping["paths"]:\n'
+            "        raise KeyError(\"Name '{}' already registered.\".format(name))\n",
             "",
         ),
     )

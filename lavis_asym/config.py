@@ -1,19 +1,25 @@
 """A run's configuration: defaults, project file and options, put together and checked before anything is built."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import torch
 from lavis.common.config import Config
 from lavis.common.registry import registry
+from lavis.common.utils import is_url
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lavis_asym.errors import UserError, near_matches
+from lavis_asym.errors import UserError, did_you_mean, near_matches
 from lavis_asym.paths import config_path, find_config
 
 MODES = ("train", "eval")
+AT_LEAST = {
+    **{key: 1 for key in ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "log_freq")},
+    "num_workers": 0,
+}
 PROCESSORS = ("vis_processor", "text_processor")
 # LAVIS's own data sets name no processors in their defaults, but take them; an empty mapping accepts any key
 STOCK_DATASET_KEYS = {"type": "default", **{side: {mode: {} for mode in MODES} for side in PROCESSORS}}
@@ -31,14 +37,17 @@ def build_config(args: Namespace) -> Config:
     try:
         args.cfg_path = str(find_config(args.cfg_path))
         given = OmegaConf.load(args.cfg_path)
+        _raise(args.cfg_path, _section_problems(given))
         options = args.options or []
-        pairs = options if any("=" in option for option in options[:1]) else map("=".join, zip(options[::2], options[1::2]))
+        pairs = (
+            options if any("=" in option for option in options[:1]) else map("=".join, zip(options[::2], options[1::2]))
+        )
         given = OmegaConf.merge(given, OmegaConf.from_dotlist(list(pairs)))
     except FileNotFoundError as error:
         raise UserError(str(error)) from None
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         raise UserError(f"{args.cfg_path}, options {args.options}: not valid ({error})") from None
-    _raise(args.cfg_path, _name_problems(given))
+    _raise(args.cfg_path, _section_problems(given) or _name_problems(given))
     return RunConfig(args, given) if given.model.arch == "asym_retrieval" else Config(args)
 
 
@@ -54,7 +63,8 @@ class RunConfig(Config):
         plain = OmegaConf.to_container(defaults)
         _raise(args.cfg_path, list(_key_problems(OmegaConf.to_container(given), plain, "", list(_paths(plain)))))
         self.config = OmegaConf.merge(defaults, given)
-        _raise(args.cfg_path, [*_processor_problems(self.config), *_encoder_problems(self.config)])
+        checks = (_processor_problems, _encoder_problems, _range_problems, _file_problems)
+        _raise(args.cfg_path, [problem for check in checks for problem in check(self.config)])
         if self.config.run.device is None:
             self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -64,13 +74,15 @@ def _raise(path: str, problems: List[str]) -> None:
         raise UserError.from_problems(f"{path}: {len(problems)} problem(s) in the file and its options:", problems)
 
 
-def _name_problems(given: DictConfig) -> List[str]:
-    """Missing sections, and names that LAVIS's registry does not know."""
+def _section_problems(given: Any) -> List[str]:
     if not isinstance(given, DictConfig):
         return ["expected the sections model, datasets and run"]
     missing = [key for key in ("model", "datasets", "run") if not isinstance(given.get(key), DictConfig)]
-    if missing:
-        return [f"{key}: missing, expected a section" for key in missing]
+    return [f"{key}: missing, expected a section" for key in missing]
+
+
+def _name_problems(given: DictConfig) -> List[str]:
+    """Names that LAVIS's registry does not know."""
     problems = []
     model = registry.get_model_class(given.model.get("arch"))
     if model is not None:
@@ -88,7 +100,9 @@ def _name_problems(given: DictConfig) -> List[str]:
         )
         if key in given.run
     ]
-    problems += [f"{key}: unknown {name!r}; {near_matches(name, known)}" for key, name, known in names if name not in known]
+    problems += [
+        f"{key}: unknown {name!r}; {near_matches(name, known)}" for key, name, known in names if name not in known
+    ]
     return problems
 
 
@@ -116,7 +130,7 @@ def _key_problems(given: Any, default: Any, path: str, known: List[str]) -> Iter
             else:
                 same_name = [other for other in known if other.rpartition(".")[2] == str(key)]
                 siblings = [other for other in known if other.rpartition(".")[0] == path]
-                yield f"{below}: unknown key; {near_matches(below, same_name or siblings)}"
+                yield f"{below}: unknown key; {did_you_mean(same_name) if same_name else near_matches(below, siblings)}"
     elif default is not None and not _same_type(given, default):
         yield f"{path}: expected {type(default).__name__}, such as {default!r}, got {given!r}"
 
@@ -156,3 +170,18 @@ def _encoder_problems(config: DictConfig) -> Iterator[str]:
                 f"datasets.{name}.features.encoder: {section.features.encoder!r}, but model.vision_encoder is "
                 f"{config.model.vision_encoder!r}; features must come from the model's own encoder"
             )
+
+
+def _range_problems(config: DictConfig) -> Iterator[str]:
+    for key, least in AT_LEAST.items():
+        if config.run[key] < least:
+            yield f"run.{key}: expected at least {least}, got {config.run[key]}"
+
+
+def _file_problems(config: DictConfig) -> Iterator[str]:
+    for key, path in (
+        ("model.finetuned", config.model.finetuned),
+        ("run.resume_ckpt_path", config.run.resume_ckpt_path),
+    ):
+        if path is not None and not is_url(path) and not Path(path).is_file():
+            yield f"{key}: no such file, {path}; expected a checkpoint that a run saved"

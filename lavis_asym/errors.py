@@ -20,6 +20,8 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     """`did you mean 'a' or 'b'?` where something is near, else the list of what is known."""
     known = sorted(str(k) for k in known)
     close = get_close_matches(str(name), known, n=3, cutoff=0.6)
-    if close:
-        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "known: " + ", ".join(known)
+    return did_you_mean(close) if close else "known: " + ", ".join(known)
+
+
+def did_you_mean(names: Iterable[str]) -> str:
+    return "did you mean " + " or ".join(map(repr, names)) + "?"

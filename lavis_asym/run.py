@@ -50,7 +50,7 @@ def main(verb: str, arguments: Optional[List[str]] = None) -> int:
 
 
 def _run(args: argparse.Namespace, verb: str) -> None:
-    print("Importing LAVIS ...", file=sys.stderr)
+    print("Importing LAVIS (takes about ten seconds) ...", file=sys.stderr)
     from lavis_asym.registration import register_all
 
     register_all()
@@ -65,14 +65,17 @@ def _run(args: argparse.Namespace, verb: str) -> None:
     cfg = build_config(args)
     if verb == "evaluate":
         cfg.config.run.evaluate = True
+        if cfg.model_cfg.arch == "asym_retrieval" and not cfg.model_cfg.finetuned:
+            print("model.finetuned is not set: the scores are those of an untrained head", file=sys.stderr)
     dist_utils.init_distributed_mode(cfg.run_cfg)
     job_id = _broadcast(utils.now())
-    setup_seeds(cfg.run_cfg.seed + dist_utils.get_rank())
     setup_logger()
     cfg.pretty_print()
 
     task = tasks.setup_task(cfg)
     datasets = task.build_datasets(cfg)
+    # after the data, so that a run that had to cache features starts from the same weights as one that found them
+    setup_seeds(cfg.run_cfg.seed + dist_utils.get_rank())
     model = task.build_model(cfg)
     complete_schedule(cfg.run_cfg, datasets, dist_utils.get_world_size())
     runner_class = registry.get_runner_class(cfg.run_cfg.get("runner", "runner_base"))
@@ -86,7 +89,11 @@ def _run(args: argparse.Namespace, verb: str) -> None:
     results = [path for path in results if path.is_file()]
     sys.stderr.flush()
     if dist_utils.is_main_process():
-        print("".join(f"Results: {path}\n" for path in results) or f"Run folder: {runner.output_dir}\n", end="", flush=True)
+        print(
+            "".join(f"Results: {path}\n" for path in results) or f"Run folder: {runner.output_dir}\n",
+            end="",
+            flush=True,
+        )
 
 
 def complete_schedule(run, datasets, world_size: int) -> None:

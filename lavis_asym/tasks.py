@@ -1,4 +1,4 @@
-"""The LAVIS task `asym_retrieval`: LAVIS's retrieval task with ties against the model, rSum, and a result file a split."""
+"""The LAVIS task `asym_retrieval`: LAVIS's retrieval task, ties against the model, rSum, a result file a split."""
 
 import json
 from pathlib import Path

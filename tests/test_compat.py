@@ -50,7 +50,7 @@ class Pairs(Dataset):
 
 @pytest.fixture
 def toy_run(tmp_path):
-    """Makes a runner of LAVIS around a model with a frozen and a trained layer; `metrics` are its validations' results."""
+    """Makes a runner of LAVIS around a model with a frozen and a trained layer; `metrics`: what it validates to."""
     from lavis.common.registry import registry
     from lavis.models.base_model import BaseModel
     from lavis.tasks.base_task import BaseTask

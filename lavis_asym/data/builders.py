@@ -20,7 +20,7 @@ from lavis_asym.paths import config_path
 
 
 class CustomBuilder(BaseDatasetBuilder):
-    """Any folder in LAVIS's retrieval layout, packed into shards once; see configs/datasets/custom.yaml for its keys."""
+    """Any folder in LAVIS's retrieval layout, packed into shards once; configs/datasets/custom.yaml has its keys."""
 
     DATASET_CONFIG_DICT = {"default": config_path("datasets/custom.yaml")}
 

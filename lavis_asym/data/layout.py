@@ -1,4 +1,4 @@
-"""LAVIS's retrieval layout: `train.json` with one record a caption, `val.json` and `test.json` one an image, `images/`."""
+"""LAVIS's retrieval layout: `train.json` with a record a caption, `val.json`, `test.json` one an image, `images/`."""
 
 import json
 from pathlib import Path

@@ -97,7 +97,8 @@ def _write(folder: Path, plans: Dict[str, List[ShardPlan]], source: Dict[str, An
 def _image_plans(images: Path, records: List[Record], shards: int) -> List[ShardPlan]:
     blocks = np.array_split(np.arange(len(records)), min(shards, len(records)))
     return [
-        ShardPlan(len(block), partial(_image_samples, images, [(int(k), records[k]) for k in block])) for block in blocks
+        ShardPlan(len(block), partial(_image_samples, images, [(int(k), records[k]) for k in block]))
+        for block in blocks
     ]
 
 

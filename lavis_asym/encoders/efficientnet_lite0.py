@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 (ImageNet, Apache-2.0): the 7 x 7 grid of its last layer as regions, their mean as global vector."""
+"""EfficientNet-Lite0 (ImageNet, Apache-2.0): its 7 x 7 grid as regions, their mean as global vector."""
 
 import torch
 from torch import Tensor

@@ -3,6 +3,7 @@
 from typing import List
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from lavis_asym.encoders.base import TextEncoder, TextFeatures, freeze, packaged_file
 
@@ -24,27 +25,28 @@ class MiniLM(TextEncoder):
     def __init__(self):
         super().__init__()
         paths = [packaged_file(PACKAGE, relative, sha256) for relative, sha256 in SHA256.items()]
-        from transformers import BertModel, BertTokenizerFast
+        from transformers import BertModel, BertTokenizerFast, logging
 
-        folder = str(paths[0].parent)
+        folder, verbosity = str(paths[0].parent), logging.get_verbosity()
+        logging.set_verbosity_error()  # of the pooler, whose weights are left out on purpose
         self.tokenizer = BertTokenizerFast.from_pretrained(folder)
         self.network = freeze(BertModel.from_pretrained(folder, add_pooling_layer=False))
+        logging.set_verbosity(verbosity)
 
     @torch.no_grad()
     def forward(self, texts: List[str]) -> TextFeatures:
         device = self.network.device
         ids = self.tokenizer(texts, truncation=True, max_length=self.max_tokens + 2)["input_ids"]
-        longest = max(map(len, ids))
-        tokens = torch.zeros(len(texts), longest - 1, self.width, device=device)
-        mask = torch.zeros(len(texts), longest - 1, dtype=torch.bool, device=device)
+        # [CLS] stands first and [SEP] last and neither is kept, but of a text without word pieces [SEP] is all there is
+        lengths = torch.tensor([max(1, len(row) - 2) for row in ids], device=device)
+        mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]  # B x L
+        tokens = torch.zeros(*mask.shape, self.width, device=device)
         by_length = sorted(range(len(ids)), key=lambda k: len(ids[k]))
         for start in range(0, len(ids), TEXTS_AT_ONCE):
             block = by_length[start : start + TEXTS_AT_ONCE]
-            batch = self.tokenizer.pad({"input_ids": [ids[k] for k in block]}, return_tensors="pt").to(device)
-            hidden = self.network(**batch).last_hidden_state[:, 1:]  # without [CLS]
-            # [SEP] stands last and is dropped too, but where a text has no word pieces it is all there is
-            lengths = (batch["attention_mask"].sum(1) - 2).clamp_min(1)
+            rows = [torch.tensor(ids[k]) for k in block]
+            padded = pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_token_id).to(device)
+            attended = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(device)
+            hidden = self.network(padded, attention_mask=attended).last_hidden_state[:, 1 : 1 + mask.shape[1]]
             tokens[block, : hidden.shape[1]] = hidden
-            mask[block, : hidden.shape[1]] = torch.arange(hidden.shape[1], device=device) < lengths[:, None]
-        width = int(mask.sum(1).max())
-        return TextFeatures(tokens[:, :width], mask[:, :width])
+        return TextFeatures(tokens, mask)

@@ -1,6 +1,7 @@
 """The LAVIS model `asym_retrieval`: frozen encoders, projections into the joint space, hierarchical fusion, AsCL."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+import math
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -135,9 +136,7 @@ class AsymRetrieval(BaseModel):
                 known = torch.cat([_known(texts, k) for k in own], dim=1).to(image_ids.device)
                 groups.append((torch.cat([scores[k] for k in own], dim=1), ids, known))
         caption, positive = groups if len(groups) == 2 else (groups[0], None)
-        return ascl_loss(
-            caption, positive, image_ids, temperature=self.temperature, caption_weight=self.caption_weight
-        )
+        return ascl_loss(caption, positive, image_ids, temperature=self.temperature, caption_weight=self.caption_weight)
 
     @torch.no_grad()
     def extract_features(self, samples: Dict[str, Any]) -> AsymFeatures:
@@ -167,8 +166,8 @@ class AsymRetrieval(BaseModel):
         """
         transform, clean = self.processors["vis"]["eval"], self.processors["text"]["eval"]
         pixels = (transform(image if isinstance(image, Image.Image) else Image.open(image)) for image in images)
-        batches = ({"image": torch.stack(batch).to(self.device)} for batch in _batched(pixels, IMAGES_AT_ONCE))
-        return self._score(batches, [clean(text) for text in texts])
+        batches = ({"image": torch.stack(batch)} for batch in _batched(pixels, IMAGES_AT_ONCE))
+        return self._score(batches, math.ceil(len(images) / IMAGES_AT_ONCE), [clean(text) for text in texts])
 
     @torch.no_grad()
     def compute_sim_matrix(self, data_loader, task_cfg) -> Tuple[np.ndarray, np.ndarray]:
@@ -178,19 +177,18 @@ class AsymRetrieval(BaseModel):
             data_loader: batches of `image` or cached features; `data_loader.dataset.text` lists the texts.
             task_cfg: the run's configuration, as LAVIS passes it; nothing of it is read.
         """
-        batches = tqdm(data_loader, desc="Scoring images", unit=" batches", leave=False)
-        scores = self._score(batches, data_loader.dataset.text).numpy()
+        scores = self._score(data_loader, len(data_loader), data_loader.dataset.text).numpy()
         return scores, scores.T
 
-    def _score(self, batches, texts: Sequence[str]) -> Tensor:
-        """Every image of the batches with every text. Equal texts are scored once, so that they tie exactly."""
+    def _score(self, batches: Iterable[Dict[str, Any]], count: int, texts: Sequence[str]) -> Tensor:
+        """Every image of `count` batches with every text. Equal texts are scored once, so that they tie exactly."""
         was_training = self.training
         self.eval()
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         blocks = [distinct[k : k + TEXTS_AT_ONCE] for k in range(0, len(distinct), TEXTS_AT_ONCE)]
-        encoded = [self._encode_text(block) for block in tqdm(blocks, desc="Encoding texts", leave=False)]
+        encoded = [self._encode_text(block) for block in tqdm(blocks, "Encoding texts", leave=False, unit=" blocks")]
         rows = []
-        for batch in batches:
+        for batch in tqdm(batches, "Scoring images", count, leave=False, unit=" batches"):
             image = self._project_image(self._encode_image(batch))
             rows.append(torch.cat([self.fusion(image, text) for text in encoded], dim=1).cpu())
         self.train(was_training)
@@ -272,7 +270,7 @@ def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
     )
 
 
-def _batched(items, size: int):
+def _batched(items: Iterable[Any], size: int) -> Iterator[List[Any]]:
     batch = []
     for item in items:
         batch.append(item)

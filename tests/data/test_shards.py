@@ -33,7 +33,9 @@ def content(folder):
 
 
 def test_every_image_and_caption_is_packed_unchanged(scenes_root, image_shards):
-    packed = [s for split in ("train", "val", "test") for p in shard_paths(image_shards, split) for s in read_samples(p)]
+    packed = [
+        s for split in ("train", "val", "test") for p in shard_paths(image_shards, split) for s in read_samples(p)
+    ]
     records = {r["image_id"]: r for s in ("val", "test") for r in json.loads((scenes_root / f"{s}.json").read_text())}
     assert len(packed) == 36
     for sample in packed:
@@ -70,7 +72,9 @@ prepare.prepare_images(Path(sys.argv[1]), Path(sys.argv[2]), 4)
 """
 
 
-def test_a_killed_pack_leaves_nothing_that_is_believed_and_resumes_to_the_same_bytes(scenes_root, image_shards, tmp_path):
+def test_a_killed_pack_leaves_nothing_that_is_believed_and_resumes_to_the_same_bytes(
+    scenes_root, image_shards, tmp_path
+):
     code = subprocess.run([sys.executable, "-c", KILLED, str(scenes_root), str(tmp_path), "15"], capture_output=True)
     assert code.returncode == -9
     folder = tmp_path / image_shards.name

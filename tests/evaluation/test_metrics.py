@@ -16,9 +16,7 @@ def id_maps(captions_per_image):
 
 def naive_rank(row, right):
     """Wrong candidates first among equals; NaN is worst for a right candidate and best for a wrong one."""
-    worth = [
-        (-np.inf if k in right else np.inf) if np.isnan(score) else score for k, score in enumerate(row)
-    ]
+    worth = [(-np.inf if k in right else np.inf) if np.isnan(score) else score for k, score in enumerate(row)]
     order = sorted(range(len(row)), key=lambda k: (-worth[k], k in right))
     return next(place for place, k in enumerate(order) if k in right)
 
@@ -45,7 +43,9 @@ def test_equals_lavis_where_there_are_no_ties(registered, tmp_path, monkeypatch)
     lavis = RetrievalTask._report_metrics(scores, scores.T, txt2img, img2txt)
     ours = retrieval_metrics(scores, scores.T, txt2img, img2txt)
     assert 0 < ours["txt_r1"] < 100
-    assert {k: v for k, v in lavis.items() if k != "agg_metrics"} == pytest.approx({k: ours[k] for k in lavis if k != "agg_metrics"})
+    assert {k: v for k, v in lavis.items() if k != "agg_metrics"} == pytest.approx(
+        {k: ours[k] for k in lavis if k != "agg_metrics"}
+    )
     assert ours["agg_metrics"] == ours["rsum"] == sum(ours[f"{s}_r{k}"] for s in ("txt", "img") for k in (1, 5, 10))
 
 

@@ -1,0 +1,197 @@
+"""Whole runs through LAVIS's own runners, on a few rendered scenes: train, validate, test, evaluate, resume, refuse."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lavis_asym.run import main
+
+CUSTOM = "projects/asym/custom.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(registered, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """Shards and features, shared by the runs of this module as a user's runs share them."""
+    return tmp_path_factory.mktemp("storage")
+
+
+def options(root, storage, *more):
+    return [
+        f"datasets.asym_custom.root={root}", f"datasets.asym_custom.storage={storage}", "run.output_dir=out",
+        "datasets.asym_custom.train_shards=4", "run.max_epoch=2", "run.batch_size_train=8", "run.warmup_steps=1", *more,
+    ]  # fmt: skip
+
+
+def run(verb, path, *given):
+    return main(verb, ["--cfg-path", str(path), "--options", *given])
+
+
+def results(folder="out"):
+    """The newest run folder, and its results by split."""
+    newest = max(Path(folder).iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return newest, {path.stem: json.loads(path.read_text()) for path in (newest / "result").glob("*.json")}
+
+
+def metrics(result):
+    return {name: value for name, value in result.items() if name != "protocol"}
+
+
+@pytest.fixture(scope="module")
+def trained(scenes_root, storage, registered, tmp_path_factory):
+    """A finished run: its folder and its results."""
+    place = tmp_path_factory.mktemp("trained") / "out"
+    assert run("train", CUSTOM, *options(scenes_root, storage, f"run.output_dir={place}")) == 0
+    return results(place)
+
+
+def test_a_run_leaves_its_metrics_weights_and_log(trained):
+    folder, found = trained
+    assert set(found) == {"val", "test"} and (folder / "checkpoint_best.pth").is_file()
+    for split, result in found.items():
+        names = {f"{side}_{name}" for side in ("txt", "img") for name in ("r1", "r5", "r10", "r_mean", "medr")}
+        assert set(metrics(result)) == names | {"r_mean", "rsum", "agg_metrics"}
+        protocol = result["protocol"]
+        assert (protocol["split"], protocol["images"], protocol["captions"]) == (split, 6, 30)
+        assert protocol["ties"] == "against the model"
+    log = [json.loads(line) for line in (folder / "log.txt").read_text().splitlines() if line.startswith('{"')]
+    assert sum("train_loss" in line for line in log) == 2 and max(line.get("val_rsum", 0) for line in log) > 0
+
+
+def test_the_last_line_names_the_results(scenes_root, storage, capfd):
+    assert run("train", CUSTOM, *options(scenes_root, storage, "run.max_epoch=1")) == 0
+    last = capfd.readouterr().out.strip().splitlines()[-1]
+    folder, _ = results()
+    assert last == f"Results: {folder.resolve() / 'result' / 'test.json'}"
+
+
+def test_evaluate_scores_a_checkpoint_as_training_did(trained, scenes_root, storage):
+    folder, found = trained
+    given = options(scenes_root, storage, f"model.finetuned={folder}/checkpoint_best.pth", "run.test_splits=[val]")
+    assert run("evaluate", CUSTOM, *given) == 0
+    _, again = results()
+    assert set(again) == {"val"} and metrics(again["val"]) == metrics(found["val"])
+
+
+def test_evaluate_says_when_nothing_was_trained(scenes_root, storage, capfd):
+    assert run("evaluate", CUSTOM, *options(scenes_root, storage)) == 0
+    assert "model.finetuned is not set" in capfd.readouterr().err
+
+
+def test_a_checkpoint_of_a_run_loads_by_name(trained, scenes_root):
+    from lavis_asym import load_model
+
+    pictures = sorted((scenes_root / "images").glob("val-*"))[:2]
+    path = str(trained[0] / "checkpoint_best.pth")
+    scores = [load_model(checkpoint=checkpoint).similarity(pictures, ["a red circle"]) for checkpoint in (path, path)]
+    assert torch.equal(*scores)
+
+
+def test_a_run_resumes_where_it_was_and_keeps_its_best(trained, scenes_root, storage):
+    folder, found = trained
+    best = torch.load(folder / "checkpoint_best.pth", weights_only=True)
+    given = options(
+        scenes_root, storage, f"run.resume_ckpt_path={folder}/checkpoint_best.pth", "run.max_epoch=3",
+        "run.init_lr=0.0", "run.min_lr=0.0", "run.weight_decay=0.0", "run.warmup_lr=0.0",
+    )  # fmt: skip
+    assert run("train", CUSTOM, *given) == 0
+    resumed, again = results()
+    log = [json.loads(line) for line in (resumed / "log.txt").read_text().splitlines() if line.startswith('{"')]
+    assert sum("train_loss" in line for line in log) == 3 - best["iters"] // 3
+    assert metrics(again["test"]) == metrics(found["test"]), "no step was taken, so these are the best weights"
+
+
+def test_the_same_seed_gives_the_same_weights(trained, scenes_root, storage):
+    assert run("train", CUSTOM, *options(scenes_root, storage)) == 0
+    first, second = (torch.load(p / "checkpoint_best.pth", weights_only=True) for p in (trained[0], results()[0]))
+    assert first["iters"] == second["iters"]
+    assert all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
+
+
+def test_pixels_are_encoded_in_every_step_where_no_features_are_wanted(scenes_root, storage):
+    given = options(
+        scenes_root, storage, "datasets.asym_custom.data_type=images", "run.max_epoch=1", "run.num_workers=2"
+    )
+    assert run("train", CUSTOM, *given) == 0
+    assert set(results()[1]) == {"val", "test"}
+
+
+@pytest.fixture
+def stock_folder(scenes_root, tmp_path):
+    """The scenes as LAVIS's own COCO and Flickr30k builders want them."""
+    folder = tmp_path / "stock"
+    shutil.copytree(scenes_root / "images", folder / "images")
+    for split in ("train", "val", "test"):
+        shutil.copy(scenes_root / f"{split}.json", folder / f"{split}.json")
+    return folder
+
+
+@pytest.mark.parametrize("dataset", ["coco_retrieval", "flickr30k"])
+def test_lavis_own_data_sets_train_with_runner_base(dataset, stock_folder, tmp_path):
+    splits = {s: {"storage": str(stock_folder / f"{s}.json"), "url": "unused"} for s in ("train", "val", "test")}
+    processors = {
+        "vis_processor": {mode: {"name": "asym_image"} for mode in ("train", "eval")},
+        "text_processor": {"train": {"name": "asym_caption", "samples": True}, "eval": {"name": "asym_caption"}},
+    }
+    build_info = {"annotations": splits, "images": {"storage": str(stock_folder / "images")}}
+    config = {
+        "model": {"arch": "asym_retrieval"},
+        "datasets": {dataset: {"build_info": build_info, **processors}},
+        "run": {"runner": "runner_base", "max_epoch": 1, "batch_size_train": 40, "output_dir": "out", "num_workers": 0},
+    }
+    path = tmp_path / "stock.yaml"
+    path.write_text(json.dumps(config))
+    assert main("train", ["--cfg-path", str(path)]) == 0
+    folder, found = results()
+    assert set(found) == {"val", "test"} and found["test"]["protocol"]["captions"] == 30
+    assert (folder / "checkpoint_best.pth").is_file()
+
+
+def test_a_stream_needs_runner_iter(scenes_root, storage, capsys):
+    assert run("train", CUSTOM, *options(scenes_root, storage, "run.runner=runner_base")) == 2
+    assert "run.runner: runner_base counts the steps of an epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (["run.num_workers=9"], "4 train shards for run.num_workers=9 x 1 processes, at least 9 are needed"),
+        (["run.valid_splits=[vall]"], "run.valid_splits: 'vall' is no split"),
+        (["datasets.asym_custom.root=nowhere"], "nowhere: no such folder"),
+        (["datasets.asym_custom.root="], "datasets.asym_custom.root"),
+        (["run.max_epochs=2"], "run.max_epochs: unknown key; did you mean 'run.max_epoch'"),
+        (["datasets.asym_custom.data_type=pixels"], "data_type: expected 'features' or 'images', got 'pixels'"),
+    ],
+)
+def test_a_fault_stops_before_training_with_one_message(scenes_root, storage, capsys, change, message):
+    assert run("train", CUSTOM, *options(scenes_root, storage, *change)) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not Path("out").exists()
+
+
+def test_a_checkpoint_of_another_architecture_stops_the_run(trained, scenes_root, storage, capsys):
+    given = options(scenes_root, storage, f"model.finetuned={trained[0]}/checkpoint_best.pth", "model.width=128")
+    assert run("evaluate", CUSTOM, *given) == 2
+    assert "of another architecture than this model" in capsys.readouterr().err
+
+
+def test_two_processes_train_as_lavis_is_launched(scenes_root, storage):
+    given = options(scenes_root, storage, "run.max_epoch=1", "run.batch_size_train=4")
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29547", "-m", "lavis.train"]
+    command = [sys.executable, *launch, "--cfg-path", CUSTOM, "--options", *given]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = list(Path("out").iterdir())
+    assert len(runs) == 1, "one folder for all processes"
+    _, found = results()
+    assert found["test"]["protocol"]["images"] == 6

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import files
 
 import pytest
 
@@ -43,3 +44,8 @@ def test_lavis_has_its_launchers_and_their_help_teaches(verb):
     done = subprocess.run([sys.executable, "-m", f"lavis.{verb}", "--help"], capture_output=True, text=True, check=True)
     for word in ("--cfg-path", "--options", "examples:", "projects/asym/custom.yaml", "datasets.asym_custom.root=DIR"):
         assert word in done.stdout
+
+
+def test_uninstalling_takes_nothing_of_lavis():
+    ours, lavis = ({str(file) for file in files(name)} for name in ("lavis-asym", "salesforce-lavis"))
+    assert "lavis/__init__.py" in lavis and not ours & lavis

@@ -54,7 +54,7 @@ def test_options_in_pairs_work_as_in_lavis():
             r"text_processor.train.name: unknown processor 'asym_captions'; did you mean 'asym_caption'",
         ),
         ("datasets.asym_custom.features.encoder=vit", r"features.encoder: 'vit', but model.vision_encoder"),
-        ("datasets.asym_custom.text_processor.train.policy.negatives.swop=1", r"negatives.swop: unknown key"),
+        ("datasets.asym_custom.text_processor.train.policy.I.swop=1", r"train.policy.I.swop: unknown key"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key(option, message):

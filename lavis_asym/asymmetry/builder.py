@@ -8,7 +8,7 @@ from lavis_asym.asymmetry.draws import by_weight, shuffled
 from lavis_asym.asymmetry.lexicon import lexicon
 from lavis_asym.asymmetry.parse import Context
 from lavis_asym.asymmetry.policy import read_policy
-from lavis_asym.asymmetry.text import clean, differences, normalise, words
+from lavis_asym.asymmetry.text import clean, compare, normalise, words
 
 TEXT_OPERATORS = {
     function.__name__: function
@@ -36,7 +36,7 @@ class Sample(NamedTuple):
     @property
     def changes(self) -> Tuple[Tuple[str, str], ...]:
         """What was changed in `base`, as (old words, new words)."""
-        return differences(self.base, self.text)
+        return tuple((old.strip(), new.strip()) for old, new in compare(self.base, self.text) if old != new)
 
 
 class AsymmetrySamples(NamedTuple):

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Tuple
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_TOKEN = re.compile(r"\s*(?:[^\W_]+(?:['’-][^\W_]+)*|[\W_])")
 KEPT = 8192  # captions whose words are remembered
 
 
@@ -28,8 +29,11 @@ def normalise(text: str) -> str:
     return " ".join(words(text)) or text.strip().lower()
 
 
-def differences(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
-    """What was changed, as (old words, new words), either of them "" where words were only added or dropped."""
-    old, new = before.split(), after.split()
+def compare(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
+    """Two texts side by side, as (old piece, new piece), each with its white space: equal where the texts agree, one of
+    them "" where words were added or dropped."""
+    if after.startswith(before):
+        return ((before, before), ("", after[len(before) :]))
+    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     steps = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    return tuple((" ".join(old[a:b]), " ".join(new[c:d])) for step, a, b, c, d in steps if step != "equal")
+    return tuple(("".join(old[a:b]), "".join(new[c:d])) for _, a, b, c, d in steps)

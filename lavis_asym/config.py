@@ -55,7 +55,8 @@ class RunConfig(Config):
         plain = OmegaConf.to_container(defaults)
         _raise(args.cfg_path, list(_key_problems(OmegaConf.to_container(given), plain, "", list(_paths(plain)))))
         self.config = OmegaConf.merge(defaults, given)
-        _raise(args.cfg_path, [*_processor_problems(self.config), *_policy_problems(self.config), *_encoder_problems(self.config)])
+        checks = (_processor_problems, _policy_problems, _encoder_problems)
+        _raise(args.cfg_path, [problem for check in checks for problem in check(self.config)])
         if self.config.run.device is None:
             self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -102,12 +102,14 @@ class SampleBuilder:
             )
         return AsymmetrySamples(positives, tuple(negatives), positive_negatives)
 
-    def _positives(self, caption: str, context: Context, given: Sequence[str], rng: random.Random) -> Tuple[Sample, ...]:
+    def _positives(
+        self, caption: str, context: Context, given: Sequence[str], rng: random.Random
+    ) -> Tuple[Sample, ...]:
         wanted = self.policy.positives if {"II", "III"} & set(self.policy.types) else 0
         base, taken = clean(caption), {normalise(caption)}
         samples: List[Sample] = []
         for text in shuffled(tuple(given), rng):
-            if len(samples) < wanted and normalise(text) not in taken:
+            if len(samples) < wanted and words(text) and normalise(text) not in taken:
                 kind = "III" if len(words(text)) > len(words(caption)) else "II"
                 samples.append(Sample(clean(text), kind, GIVEN, (text,), base))
                 taken.add(normalise(text))
@@ -140,7 +142,7 @@ class SampleBuilder:
         base, taken = clean(caption), set(true)
         samples: List[Sample] = []
         for text in shuffled(tuple(given), rng):
-            if len(samples) < wanted and normalise(text) not in taken:
+            if len(samples) < wanted and words(text) and normalise(text) not in taken:
                 samples.append(Sample(clean(text), "I", GIVEN, sources, base))
                 taken.add(normalise(text))
         while len(samples) < wanted:

@@ -8,7 +8,7 @@ GUESSES = 6
 
 
 def pick(options: Sequence[T], rng: random.Random, valid: Callable[[T], bool]) -> Optional[T]:
-    """One of the valid options, each as likely as the others; None where there is none. Most options should be valid."""
+    """One of the valid options, all equally likely; None where there is none. Fast where most are valid."""
     for _ in range(GUESSES if options else 0):
         option = options[int(rng.random() * len(options))]
         if valid(option):

@@ -1,6 +1,6 @@
 """Type I on token vectors, after encoding (the authors' second depth): needs torch, so nothing else here imports it.
 
-Permuting token vectors is not offered: an attention that averages over tokens scores a permuted text as the text itself.
+Permuting token vectors is not offered: an attention that averages over tokens scores it as the text itself.
 """
 
 from typing import Callable, Dict, Optional, Sequence

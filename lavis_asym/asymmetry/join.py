@@ -2,7 +2,7 @@
 
 import random
 from functools import lru_cache
-from typing import AbstractSet, FrozenSet, Optional
+from typing import AbstractSet, FrozenSet, Optional, Set
 
 from lavis_asym.asymmetry.lexicon import lexicon
 from lavis_asym.asymmetry.parse import PARSES_KEPT, PUNCTUATION, Context, parse
@@ -20,32 +20,32 @@ def join(caption: str, rng: random.Random, context: Context) -> Optional[str]:
     that only say it in other words; near-duplicates are none of these.
     """
     sources, text = [caption], clean(caption)
+    if not words(text):
+        return None
     for _ in range(2 if rng.random() < THIRD else 1):
         room = context.max_words - len(words(text)) - 1
         others = [c for c in dict.fromkeys(context.captions) if c not in sources and 0 < len(words(c)) <= room]
-        for good in (_tell_apart, _adds) if len(sources) > 1 else (_tell_apart, _adds, _in_other_words):
-            fitting = [c for c in others if all(good(c, source) for source in sources)]
-            if fitting:
-                sources.append(rng.choice(fitting))
-                text = _joined(text, sources[-1], rng)
-                break
+        adding = [c for c in others if all(not content(c) <= content(source) for source in sources)]
+        telling_apart = [c for c in adding if all(_tell_apart(content(c), content(source)) for source in sources)]
+        fitting = telling_apart or adding
+        if not fitting and len(sources) == 1:
+            fitting = [c for c in others if not _overlap(_content_words(c), _content_words(caption))]
+        if not fitting:
+            break
+        sources.append(rng.choice(fitting))
+        text = _joined(text, sources[-1], rng)
     if len(sources) == 1:
         return None
     context.sources = tuple(sources)
     return text
 
 
-def _tell_apart(other: str, caption: str) -> bool:
-    return _adds(other, caption) and _adds(caption, other) and not _overlap(content(other), content(caption))
+def _tell_apart(one: FrozenSet[str], other: FrozenSet[str]) -> bool:
+    return not one <= other and not other <= one and not _overlap(one, other)
 
 
-def _adds(other: str, caption: str) -> bool:
-    return not content(other) <= content(caption)
-
-
-def _in_other_words(other: str, caption: str) -> bool:
-    function_words = lexicon().function_words
-    return not _overlap(set(words(other)) - function_words, set(words(caption)) - function_words)
+def _content_words(caption: str) -> Set[str]:
+    return set(words(caption)) - lexicon().function_words
 
 
 def _overlap(one: AbstractSet[str], other: AbstractSet[str]) -> bool:
@@ -59,7 +59,18 @@ def content(caption: str) -> FrozenSet[str]:
     return frozenset(
         known.concepts_of[unit.lower][0].head if unit.lower in known.concepts_of else unit.lower
         for unit in parse(caption).units
-        if unit.kind not in (PUNCTUATION, "determiner", "preposition", "conjunction", "clause", "link", "pronoun", "many", "question")
+        if unit.kind
+        not in (
+            PUNCTUATION,
+            "determiner",
+            "preposition",
+            "conjunction",
+            "clause",
+            "link",
+            "pronoun",
+            "many",
+            "question",
+        )
     )
 
 

@@ -1,14 +1,14 @@
 """The words that captions are about, read from `lexicon.yaml` once a process.
 
-Tried before an own lexicon was written: spaCy's small English pipeline tags a few hundred captions a second on one core,
-where a draw has 200 microseconds, and its word classes do not say that a plane is an airplane; `lemminflect` inflects
-well but imports spaCy, and with it torch. `inflect` is light and keeps its data inside its package: it makes our plurals
-and articles. Nothing with WordNet's data inside its package fits the captions better than a list of what they show.
+Tried before an own lexicon was written: spaCy's small English pipeline tags 1,300 to 1,600 captions a second on a core
+(benchmarks/samples.py), where a draw has 200 microseconds, and its tags do not say that a plane is an airplane;
+`lemminflect` inflects well, but imports spaCy and with it torch. `inflect` is light and keeps its data inside its
+package: it makes our plurals and articles.
 """
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import inflect
 import yaml
@@ -16,6 +16,7 @@ import yaml
 PATH = Path(__file__).with_name("lexicon.yaml")
 SINGULAR, PLURAL, UNCOUNTABLE = "singular", "plural", "uncountable"
 ATTRIBUTES = ("colour", "size", "material", "state")
+FUNCTION_KINDS = "determiner preposition pronoun nobody negation question link conjunction clause".split()
 _inflect = inflect.engine()
 
 
@@ -34,11 +35,15 @@ class Concept(NamedTuple):
     def form(self, number: str) -> str:
         return self.plural if number == PLURAL else self.head
 
+    def can_stand(self, number: str, preposition: str) -> bool:
+        """Whether it may be put into a text in this number, behind this preposition ("" for any)."""
+        return not self.common and number in self.numbers and (not preposition or preposition in self.prepositions)
+
 
 class Reading(NamedTuple):
     """One way to understand a word or phrase."""
 
-    kind: str  # "noun", "colour", "size", "material", "state", "relation", "action", "gender", "many", "number" or a closed class
+    kind: str  # "noun", one of ATTRIBUTES, "relation", "action", "many", "number", or a closed class of `lexicon.yaml`
     concept: Optional[Concept] = None  # of a noun; None for one that names a whole class
     group: str = ""  # the class of a noun
     number: str = ""  # of a noun
@@ -67,30 +72,18 @@ class Lexicon:
                 if kind not in ("scope", "negation", "picture"):  # properties beside a word's reading
                     self._add(phrase, Reading(kind))
         self.function_words = frozenset(
-            word
-            for kind in ("determiner", "preposition", "pronoun", "nobody", "negation", "question", "link", "conjunction", "clause")
-            for phrase in self.closed[kind]
-            for word in phrase.split()
+            word for kind in FUNCTION_KINDS for phrase in self.closed[kind] for word in phrase.split()
         )
-        self.lengths: Dict[str, Tuple[int, ...]] = {}  # first word of a phrase -> lengths of such phrases, longest first
-        for phrase in self.readings:
-            first, *rest = phrase.split()
-            if rest:
-                self.lengths[first] = tuple(sorted({*self.lengths.get(first, ()), len(rest) + 1}, reverse=True))
-        self.substitutes: Dict[Tuple[str, str, str], Tuple[Concept, ...]] = {}  # class, number, preposition or ""
-        for group, concepts in self.groups.items():
-            for number in (SINGULAR, PLURAL, UNCOUNTABLE):
-                for preposition in ("", "in", "on", "at"):
-                    self.substitutes[group, number, preposition] = tuple(
-                        concept
-                        for concept in concepts
-                        if not concept.common
-                        and number in concept.numbers
-                        and (not preposition or preposition in concept.prepositions)
-                    )
+        self.lengths = _phrase_lengths(self.readings)  # first word of a phrase -> lengths of such phrases
+        self.substitutes = {  # class, number, preposition or "" -> concepts
+            (group, number, preposition): tuple(c for c in concepts if c.can_stand(number, preposition))
+            for group, concepts in self.groups.items()
+            for number in (SINGULAR, PLURAL, UNCOUNTABLE)
+            for preposition in ("", "in", "on", "at")
+        }
         self.concepts_of: Dict[str, Tuple[Concept, ...]] = {}
-        for group in self.groups.values():
-            for concept in group:
+        for concepts in self.groups.values():
+            for concept in concepts:
                 for word in concept.words:
                     self.concepts_of[word] = (*self.concepts_of.get(word, ()), concept)
 
@@ -164,13 +157,23 @@ class Lexicon:
         self.male["him"] = "her"
 
 
+def _phrase_lengths(phrases: Iterable[str]) -> Dict[str, Tuple[int, ...]]:
+    """The longest first."""
+    lengths: Dict[str, Set[int]] = {}
+    for phrase in phrases:
+        first, *rest = phrase.split()
+        if rest:
+            lengths.setdefault(first, set()).add(len(rest) + 1)
+    return {first: tuple(sorted(own, reverse=True)) for first, own in lengths.items()}
+
+
 def plural(word: str) -> str:
     return _inflect.plural_noun(word)
 
 
 @lru_cache(maxsize=None)
 def article(word: str) -> str:
-    """"a" or "an", as the word's sound wants it."""
+    """Either "a" or "an", as the word's sound wants it."""
     return _inflect.a(word).split()[0]
 
 
@@ -183,7 +186,11 @@ def lexicon() -> Lexicon:
 @lru_cache(maxsize=None)
 def _singular(word: str) -> Optional[str]:
     """The singular of a plural noun; None of any other word."""
-    return None if word in ("glass", "grass", "bus", "dress", "tennis", "gas", "class") else _inflect.singular_noun(word) or None
+    return (
+        None
+        if word in ("glass", "grass", "bus", "dress", "tennis", "gas", "class")
+        else _inflect.singular_noun(word) or None
+    )
 
 
 def _phrases(text: str) -> List[str]:

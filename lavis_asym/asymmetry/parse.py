@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from lavis_asym.asymmetry.lexicon import Concept, Reading, article, lexicon
 from lavis_asym.asymmetry.text import clean, words
@@ -16,9 +16,9 @@ PUNCTUATION = "punctuation"
 MODALS = ("to", "can", "could", "will", "would", "may", "might", "should", "must")
 # Where a word has several readings, the first of these that it has counts, unless its neighbours say otherwise.
 PRIORITY = (
-    "nobody", "question", "determiner", "many", "number", "relation", "preposition", "conjunction", "clause", "pronoun", "link",
-    "colour", "size", "material", "action", "verb", "noun", "state", "adjective", "adverb", "particle",
-)  # fmt: skip
+    "nobody question determiner many number relation preposition conjunction clause pronoun link "
+    "colour size material action verb noun state adjective adverb particle"
+).split()
 
 
 class Unit(NamedTuple):
@@ -41,7 +41,7 @@ class Parse(NamedTuple):
     units: Tuple[Unit, ...]
     sentence: Tuple[int, ...]  # the number of the sentence that each unit stands in
     scope: Tuple[int, ...]  # the first unit of each unit's sentence that is a word of `scope`; else the number of units
-    negation: int  # the first unit that denies something, from which on a false detail would be true; in "who ...? nobody" 0
+    negation: int  # the first unit that denies something, so that a false detail behind it would be true
 
     @property
     def answer(self) -> int:
@@ -58,7 +58,9 @@ class Parse(NamedTuple):
 
         A caption of which nothing is left is "".
         """
-        kept = [(i, changes.get(i, unit.text)) for i, unit in enumerate(self.units) if changes.get(i, unit.text) is not None]
+        kept = [
+            (i, changes.get(i, unit.text)) for i, unit in enumerate(self.units) if changes.get(i, unit.text) is not None
+        ]
         pieces: List[str] = []
         for place, (i, text) in enumerate(kept):
             unit = self.units[i]
@@ -93,7 +95,9 @@ def parse(caption: str) -> Parse:
         if length > 1 and text[first.start() : last.end()].lower() != " ".join(lower[position : position + length]):
             length, last = 1, first  # punctuation or line breaks inside
         phrase = " ".join(lower[position : position + length])
-        raw.append((text[end : first.start()], text[first.start() : last.end()], phrase, tuple(known.readings.get(phrase, ()))))
+        raw.append(
+            (text[end : first.start()], text[first.start() : last.end()], phrase, tuple(known.readings.get(phrase, ())))
+        )
         position, end = position + length, last.end()
     units: List[Unit] = []
     sentence: List[int] = []
@@ -142,15 +146,47 @@ def _kind(phrase: str, readings: Sequence[Reading], before: Sequence[Unit], foll
         attribute = next(kind for kind in PRIORITY if kind in kinds and kind in MODIFIERS)
         return attribute if follows_noun_phrase or previous not in ("determiner", "preposition", "number") else "noun"
     if "noun" in kinds and kinds & {"verb", "action", "link"}:
-        return "noun" if previous in ("determiner", "many", "number", *MODIFIERS) else next(k for k in PRIORITY if k in kinds)
+        return (
+            "noun"
+            if previous in ("determiner", "many", "number", *MODIFIERS)
+            else next(k for k in PRIORITY if k in kinds)
+        )
     return next(kind for kind in PRIORITY if kind in kinds)
 
 
+class Mentions(NamedTuple):
+    """What captions name."""
+
+    words: FrozenSet[str]
+    phrases: FrozenSet[str]  # the words, and runs of them as long as a known phrase
+    implied: FrozenSet[str]  # all words that can be true of the things named
+    scenes: FrozenSet[str]  # of the things named
+
+
+@lru_cache(maxsize=PARSES_KEPT)
+def mentions(caption: str) -> Mentions:
+    """What one caption names."""
+    known = lexicon()
+    sequence = words(caption.replace("-", " - "))
+    phrases = set(sequence)
+    for position, word in enumerate(sequence):
+        for length in known.lengths.get(word, ()):
+            phrases.add(" ".join(sequence[position : position + length]))
+    concepts = [concept for phrase in phrases for concept in known.concepts_of.get(phrase, ())]
+    return Mentions(
+        frozenset(sequence),
+        frozenset(phrases),
+        frozenset().union(*(concept.words for concept in concepts)),
+        frozenset().union(*(concept.scenes for concept in concepts)),
+    )
+
+
 class Context:
-    """What is known to be true of the image: its captions, the words, concepts and scenes they name.
+    """What is known to be true of the image: its captions, and what they name.
 
     Args:
         captions: all captions of the image, the one at hand among them.
+        max_words: of a joined text.
     Attributes:
         sources: what `join` reports: the captions that its text was made from.
     """
@@ -159,16 +195,8 @@ class Context:
         self.captions = tuple(captions)
         self.max_words = max_words
         self.sources: Tuple[str, ...] = ()
-        known = lexicon()
-        sequence = words(" | ".join(captions).replace("-", " - "))
-        self.words: FrozenSet[str] = frozenset(sequence)
-        self.phrases: Set[str] = set(sequence)
-        for position, word in enumerate(sequence):
-            for length in known.lengths.get(word, ()):
-                self.phrases.add(" ".join(sequence[position : position + length]))
-        concepts = {id(concept): concept for phrase in self.phrases for concept in known.concepts_of.get(phrase, ())}.values()
-        self.implied = frozenset().union(*(concept.words for concept in concepts))
-        self.scenes = frozenset().union(*(concept.scenes for concept in concepts))
+        every = zip(*map(mentions, self.captions))
+        self.words, self.phrases, self.implied, self.scenes = (frozenset().union(*own) for own in every)
 
     def may_bring_in(self, substitute: str) -> bool:
         """Whether no caption mentions a word, nor one like it in meaning."""

@@ -57,6 +57,8 @@ def _merged(default: Mapping[str, Any], given: Mapping[str, Any], path: str) -> 
         else:
             allowed = (int,) if isinstance(default[key], int) else (int, float)
             if isinstance(value, bool) or not isinstance(value, allowed) or value < 0:
-                raise ValueError(f"{where}: expected {'an integer' if allowed == (int,) else 'a number'} >= 0, got {value!r}")
+                raise ValueError(
+                    f"{where}: expected {'an integer' if allowed == (int,) else 'a number'} >= 0, got {value!r}"
+                )
             merged[key] = value
     return merged

@@ -12,19 +12,23 @@ from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, PUNCTUATION, Context,
 from lavis_asym.asymmetry.text import normalise
 
 # Between these, two things may change places and nothing is said anew ("a man and a dog", "a house next to a tree").
-SYMMETRIC = {"and", "or", "with", "next to", "beside", "near", "by", "close to", "alongside", "between", "around", "of", "while", "among", "along", "along with", "as"}
+SYMMETRIC = (
+    "and, or, with, next to, beside, near, by, close to, alongside, between, around, of, while, among, along, as"
+).split(", ")
 ADDED = ("animal", "vehicle", "furniture", "sport_item", "structure")
 SHUFFLES = 8
 NOT_A_THING = ("picture", "side", "distance", "sky", "line", "space", "ground")
 
 
 def swap_objects(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a cat on a table" -> "a table on a cat": two things around a relation that has a direction."""
+    """From "a cat on a table" to "a table on a cat": two things around a relation that has a direction."""
     parsed = parse(caption)
     units = parsed.units[: parsed.negation]
     nouns = [i for i, unit in enumerate(units) if unit.kind == "noun" and _is_thing(parsed, i)]
     pairs = [
-        (i, j) for i, j in zip(nouns, nouns[1:]) if _number(units[i]) == _number(units[j]) != "" and _directed(parsed, i, j)
+        (i, j)
+        for i, j in zip(nouns, nouns[1:])
+        if _number(units[i]) == _number(units[j]) != "" and _directed(parsed, i, j)
     ]
     if not pairs:
         return None
@@ -33,14 +37,14 @@ def swap_objects(caption: str, rng: random.Random, context: Context) -> Optional
 
 
 def swap_attributes(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a red bus and a white car" -> "a white bus and a red car": two attributes of one kind and of two things."""
+    """From "a red bus and a white car" to "a white bus and a red car": two attributes of one kind and of two things."""
     parsed = parse(caption)
     units = parsed.units
     pairs = [
         (i, j)
         for kind in ("colour", "size", "material", "number")
         for i, j in _neighbours([i for i, unit in enumerate(units[: parsed.negation]) if unit.kind == kind])
-        if units[i].lower not in lexicon().alike.get(units[j].lower, (units[j].lower,))
+        if not _alike(units[i].lower, units[j].lower)
         and _described(units, i) not in (None, j)
         and _described(units, j) is not None
         and _described(units, i) < j
@@ -53,7 +57,7 @@ def swap_attributes(caption: str, rng: random.Random, context: Context) -> Optio
 
 
 def add_object(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a dog on a bench" -> "a dog on a bench next to a camel": a thing that no caption names."""
+    """From "a dog on a bench" to "a dog on a bench next to a camel": a thing that no caption names."""
     parsed = parse(caption)
     last = len(parsed.units) - 1
     while last > 0 and parsed.units[last].kind == PUNCTUATION:
@@ -72,7 +76,7 @@ def add_object(caption: str, rng: random.Random, context: Context) -> Optional[s
 
 
 def negate(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"There are two boats" -> "There are no boats"; the last resort, applicable to every caption that has a word."""
+    """From "There are two boats" to "There are no boats"; the last resort, for every caption that has a word."""
     parsed = parse(caption)
     units = parsed.units
     if not any(unit.kind != PUNCTUATION for unit in units):
@@ -135,6 +139,11 @@ def _directed(parsed: Parse, i: int, j: int) -> bool:
     if any(unit.kind == PUNCTUATION and unit.text != "?" for unit in between):
         return False
     return any(unit.kind in ("preposition", "relation", "action", "verb") for unit in between)
+
+
+def _alike(one: str, other: str) -> bool:
+    alike = lexicon().alike
+    return one == other or one in alike.get(other, ()) or other in alike.get(one, ())
 
 
 def _neighbours(places: Sequence[int]) -> List[Tuple[int, int]]:

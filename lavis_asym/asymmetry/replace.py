@@ -15,17 +15,17 @@ Places = List[Tuple[int, Sequence[str]]]  # unit -> what may stand in its place
 
 
 def replace_colour(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a red bus" -> "a blue bus"."""
+    """From "a red bus" to "a blue bus"."""
     return _attribute("colour", caption, rng, context)
 
 
 def replace_size(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a small dog" -> "a large dog"."""
+    """From "a small dog" to "a large dog"."""
     return _attribute("size", caption, rng, context)
 
 
 def replace_material(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a wooden table" -> "a plastic table"."""
+    """From "a wooden table" to "a plastic table"."""
     return _attribute("material", caption, rng, context)
 
 
@@ -35,28 +35,28 @@ def replace_state(caption: str, rng: random.Random, context: Context) -> Optiona
 
 
 def replace_number(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"two dogs" -> "five dogs"; always more than there are, or few in the place of many."""
+    """From "two dogs" to "five dogs"; always more than there are, or few in the place of many."""
     units = parse(caption).units
     places = [(i, _substitutes(units, i, u.kind)) for i, u in enumerate(units) if _counts(units, i)]
     return _one_of(caption, rng, context, places)
 
 
 def replace_action(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a man riding a horse" -> "a man washing a horse"."""
+    """From "a man riding a horse" to "a man washing a horse"."""
     units = parse(caption).units
     places = [(i, _substitutes(units, i, "action")) for i, u in enumerate(units) if u.kind == "action"]
     return _one_of(caption, rng, context, places)
 
 
 def replace_relation(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"behind the house" -> "in front of the house"."""
+    """From "behind the house" to "in front of the house"."""
     units = parse(caption).units
     places = [(i, _substitutes(units, i, "relation")) for i in range(len(units)) if _relates(units, i)]
     return _one_of(caption, rng, context, places)
 
 
 def replace_gender(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a man and his dog" -> "a woman and her dog": every gendered word, where the captions know one gender only."""
+    """From "a man and his dog" to "a woman and her dog": all such words, where the captions know one gender."""
     female, male = lexicon().female, lexicon().male
     is_female, is_male = (not context.words.isdisjoint(side) for side in (female, male))
     if is_female == is_male:
@@ -73,7 +73,7 @@ def replace_gender(caption: str, rng: random.Random, context: Context) -> Option
 
 
 def replace_object(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a dog on a couch" -> "a horse on a couch": another thing of the same class, in the same number."""
+    """From "a dog on a couch" to "a horse on a couch": another thing of the same class, in the same number."""
     parsed = parse(caption)
     for i in shuffled([i for i, unit in enumerate(parsed.units[: parsed.negation]) if unit.kind == "noun"], rng):
         noun = parsed.units[i].reading("noun")
@@ -87,7 +87,7 @@ def replace_object(caption: str, rng: random.Random, context: Context) -> Option
 
 
 def replace_answer(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"Where is the dog? On the bench." -> "Where is the dog? In the kitchen."; a person for "Nobody", and reversely."""
+    """From "Where is the dog? On the bench." to "... In the kitchen."; a person for "Nobody", and reversely."""
     parsed = parse(caption)
     start = parsed.answer
     if not start:
@@ -115,7 +115,9 @@ def _where(rng: random.Random, context: Context) -> Optional[str]:
 
 def _who(answer: Sequence[Unit], rng: random.Random, context: Context) -> Optional[str]:
     if any(unit.kind == "nobody" or unit.lower in ("no", "not") for unit in answer):
-        people = [p for p in ("A man", "A woman", "Two boys", "A little girl", "Three men", "An old lady") if _new(p, context)]
+        people = [
+            p for p in ("A man", "A woman", "Two boys", "A little girl", "Three men", "An old lady") if _new(p, context)
+        ]
         return rng.choice(people) if people else None
     if any(unit.kind == "noun" for unit in answer) and context.words.isdisjoint(("nobody", "noone")):
         return rng.choice(("Nobody", "No one"))
@@ -149,7 +151,7 @@ def _one_of(caption: str, rng: random.Random, context: Context, places: Places) 
 
 
 def _substitutes(units: Sequence[Unit], i: int, kind: str) -> Sequence[str]:
-    """The substitutes of all readings of this kind: a word may stand in several contrasts ("short": not tall, not long)."""
+    """The substitutes of all readings of this kind: "short" stands against "tall" and against "long"."""
     unfit = NOT_OF_THE_LIVING if _is_living(units, i + 1) else OF_THE_LIVING
     return [
         word
@@ -169,34 +171,45 @@ def _is_living(units: Sequence[Unit], i: int) -> bool:
 
 
 def _describes(units: Sequence[Unit], i: int) -> bool:
-    """Whether the attribute at i belongs to a thing of the photo: before a noun, or at the end of what is said of one."""
+    """Whether the attribute at i belongs to a thing of the photo: before a noun, or behind what is said of one."""
     following, previous = kind_at(units, i + 1), kind_at(units, i - 1)
     if units[i].kind == "colour" == following or units[i].kind == "colour" == previous:
         return False  # "emerald green"
     if units[i].kind in ("size", "material"):
         return following in (*NOMINAL, *MODIFIERS) and previous != "adverb"
-    return following in (*NOMINAL, *MODIFIERS, PUNCTUATION, "preposition", "conjunction", "relation") and previous != "preposition"
+    return (
+        following in (*NOMINAL, *MODIFIERS, PUNCTUATION, "preposition", "conjunction", "relation")
+        and previous != "preposition"
+    )
 
 
 def _counts(units: Sequence[Unit], i: int) -> bool:
     if units[i].kind == "many":
         return kind_at(units, i - 1) in (PUNCTUATION, "preposition", "link", "verb", "action")
-    return units[i].kind == "number" and kind_at(units, i + 1) in (*NOMINAL, *MODIFIERS) and units[i - 1].lower != "another"
+    return (
+        units[i].kind == "number"
+        and kind_at(units, i + 1) in (*NOMINAL, *MODIFIERS)
+        and units[i - 1].lower != "another"
+    )
 
 
 def _relates(units: Sequence[Unit], i: int) -> bool:
     """Whether the relation at i has two sides: it does not follow a verb that needs it, and something follows it."""
     if units[i].kind != "relation" and not (units[i].reading("relation") and units[i].kind == "preposition"):
         return False
-    if " " in units[i].lower and units[i].lower.split()[0] in ("in", "on", "at", "to") and not units[i].lower.endswith("of"):
-        return True
-    if units[i].lower in ("with", "without") and kind_at(units, i - 1) == "verb":
-        return False  # "surrounded with"
+    if units[i].lower.startswith(("in the", "on the", "at the", "to the")) and not units[i].lower.endswith("of"):
+        return True  # "in the background"
+    if units[i].lower in ("with", "without") and (kind_at(units, i - 1) == "verb" or _reads(units, i + 1, "no")):
+        return False  # "surrounded with", "with no"
     return kind_at(units, i + 1) in (*NOMINAL, *MODIFIERS, "determiner", "number", "many", "pronoun")
 
 
+def _reads(units: Sequence[Unit], i: int, word: str) -> bool:
+    return i < len(units) and units[i].lower == word
+
+
 def _stands_alone(parsed: Parse, i: int) -> bool:
-    """Whether the noun at i is a whole noun phrase's head: no part of a compound, no bare noun as in "grass and sand"."""
+    """Whether the noun at i is the head of a whole noun phrase: no part of a compound, not bare ("grass and sand")."""
     units = parsed.units
     compound = kind_at(units, i + 1) in NOMINAL or kind_at(units, i - 1) in NOMINAL
     bare = i and units[i].reading("noun").number == SINGULAR and units[i - 1].lower in ("and", "with", "of", "to", "by")

@@ -1,7 +1,7 @@
 """Type II: texts that say less. Whatever is left is said by the caption, so it is true of the photo.
 
-Every function is a text operator `f(caption, rng, context) -> str | None`; None means not applicable. What stands behind a
-word of `scope` ("no", "only", "every") is never cut: "no cars on the road" does not say that there are no cars.
+Every function is a text operator `f(caption, rng, context) -> str | None`; None means not applicable. What stands
+behind a word of `scope` ("no", "only", "every") is never cut: "no cars on the road" does not say "no cars".
 """
 
 import random
@@ -14,9 +14,27 @@ from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, PUNCTUATION, Context,
 JOINING = ("preposition", "relation", "conjunction", "clause")
 ANNOUNCING = ("determiner", *JOINING, "link", "question", "many", "number", *MODIFIERS)
 PHOTOGRAPHING = ("took", "take", "takes", "taking", "taken", "captured", "shot")
-SHARED = ("with", "of", "by", "surrounded by", "there is", "there are")  # whatever follows belongs to both sides of "and"
+SHARED = (
+    "with",
+    "of",
+    "by",
+    "surrounded by",
+    "there is",
+    "there are",
+)  # whatever follows belongs to both sides of "and"
 SAYING = (*NOMINAL, "nobody", "action", "verb")
-COMPLEMENTS = ("of", "to", "between", "as", "than", "like", "from", "into", "by", "for")  # what follows them is not dropped
+COMPLEMENTS = (
+    "of",
+    "to",
+    "between",
+    "as",
+    "than",
+    "like",
+    "from",
+    "into",
+    "by",
+    "for",
+)  # what follows them is not dropped
 
 
 def first_half(caption: str, rng: random.Random, context: Context) -> Optional[str]:
@@ -41,7 +59,7 @@ def cut_at_phrase(caption: str, rng: random.Random, context: Context) -> Optiona
 
 
 def drop_modifiers(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a small white dog" -> "a white dog", "boats docked neatly" -> "boats docked": one modifier or all of them."""
+    """From "a small white dog" to "a white dog", or "a dog": one modifier or all of them."""
     parsed = parse(caption)
     units = parsed.units
     places = [i for i, unit in enumerate(units) if _is_free_modifier(parsed, i)]
@@ -52,7 +70,7 @@ def drop_modifiers(caption: str, rng: random.Random, context: Context) -> Option
 
 
 def drop_phrase(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"a man in a hat is eating" -> "a man is eating": one prepositional phrase that hangs on a noun."""
+    """From "a man in a hat is eating" to "a man is eating": one prepositional phrase that hangs on a noun."""
     parsed = parse(caption)
     spans = [span for i in range(1, len(parsed.units)) for span in _phrase(parsed, i)]
     if not spans:
@@ -62,7 +80,7 @@ def drop_phrase(caption: str, rng: random.Random, context: Context) -> Optional[
 
 
 def drop_conjunct(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"trees and houses" -> "trees", or "houses"."""
+    """From "trees and houses" to "trees", or "houses"."""
     parsed = parse(caption)
     spans = [span for i, unit in enumerate(parsed.units) if unit.lower == "and" for span in _conjuncts(parsed, i)]
     if not spans:
@@ -72,7 +90,7 @@ def drop_conjunct(caption: str, rng: random.Random, context: Context) -> Optiona
 
 
 def keep_phrase(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """"There is a piece of farmland" -> "A piece of farmland": one noun phrase that names a thing."""
+    """From "There is a piece of farmland" to "A piece of farmland": one noun phrase that names a thing."""
     parsed = parse(caption)
     units = parsed.units
     spans = []
@@ -108,7 +126,7 @@ def _ends(parsed: Parse) -> List[int]:
 
 
 def _answer_alone(parsed: Parse) -> Optional[str]:
-    """"Where was the photo taken? On the beach." -> "On the beach". Who took a photo does not show in it."""
+    """From "Where was the photo taken? On the beach." to "On the beach". Who took a photo does not show in it."""
     if not parsed.answer:
         return None
     of_photographer = any(unit.lower in PHOTOGRAPHING for unit in parsed.units[: parsed.answer])
@@ -196,6 +214,8 @@ def _conjuncts(parsed: Parse, i: int) -> List[Tuple[int, int]]:
     if start and units[start - 1].text == ",":
         return []
     shared = start and units[start - 1].lower in SHARED and kind_at(units, stop - 1) in NOMINAL
+    while kind_at(units, stop) in ("preposition", "relation"):  # of the second one alone, perhaps
+        stop = _complement_end(units, stop)
     return [(i, stop), (start, i + 1)] if shared else [(i, stop)]
 
 

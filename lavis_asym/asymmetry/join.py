@@ -66,8 +66,9 @@ def _joined(text: str, other: str, rng: random.Random) -> str:
         return f"{text} {_sentence(other)}"
     if any(mark in text + other for mark in "?!"):
         return f"{text}. {_sentence(other)}"
-    connector = rng.choice(CONNECTORS) if _is_clause(text) == _is_clause(other) else ". "
-    return f"{text}{connector}{_sentence(other) if connector == '. ' else _continued(other)}"
+    connector = rng.choice(CONNECTORS)
+    continued = _continued(other) if connector != ". " and _is_clause(text) == _is_clause(other) else None
+    return f"{text}. {_sentence(other)}" if continued is None else f"{text}{connector}{continued}"
 
 
 def _is_clause(text: str) -> bool:
@@ -79,8 +80,10 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _continued(text: str) -> str:
-    """The text as it goes on inside a sentence: a known word that only begins with a capital because it stood first."""
-    first = words(text)[0]
-    known = parse(text).units[0].kind != "word" and (text[1:2].islower() or len(first) == 1)
-    return text[:1].lower() + text[1:] if known else text
+def _continued(text: str) -> Optional[str]:
+    """The text as it goes on inside a sentence; None where it may begin with a name."""
+    first = parse(text).units[0]
+    if text[0].islower():
+        return text
+    known = first.kind != "word" and (text[1:2].islower() or len(words(text)[0]) == 1)
+    return text[0].lower() + text[1:] if known else None

@@ -22,6 +22,7 @@ PRIORITY = (
     "nobody question determiner many number relation preposition conjunction clause pronoun link "
     "colour size material action verb noun state adjective adverb particle"
 ).split()
+SINGULAR_IN_S = "glass grass bus dress tennis gas class cactus compass circus canvas walrus citrus".split()
 _inflect = inflect.engine()
 
 
@@ -195,13 +196,10 @@ def lexicon() -> Lexicon:
 
 
 @lru_cache(maxsize=None)
-def _singular(word: str) -> Optional[str]:
+def _singular(noun: str) -> Optional[str]:
     """The singular of a plural noun; None of any other word."""
-    return (
-        None
-        if word in ("glass", "grass", "bus", "dress", "tennis", "gas", "class")
-        else _inflect.singular_noun(word) or None
-    )
+    last = noun.split()[-1]
+    return None if last in SINGULAR_IN_S else _inflect.singular_noun(last) or None
 
 
 def _phrases(text: str) -> List[str]:

@@ -123,8 +123,8 @@ def test_a_wrong_policy_is_named(policy, message):
 
 
 VOCABULARY = (
-    "a an the two red blue small wooden man woman her dogs plane airplane bench street kitchen on behind of with and no is "
-    "are where who ? . , there riding nobody old trees neatly left"
+    "a an the two red blue small wooden man woman her dogs plane airplane bench street kitchen on behind of with and "
+    "no is are where who ? . , there riding nobody old trees neatly left"
 ).split()
 captions = st.one_of(
     st.text(max_size=60),

@@ -125,7 +125,8 @@ class AsymRetrieval(BaseModel):
         image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
         texts = samples["text_input"]
         if not isinstance(texts, dict):
-            texts = {"caption": list(texts), "siblings": list(texts)}
+            texts = [" ".join(text.split()) for text in texts]
+            texts = {"caption": texts, "siblings": texts}
         kinds = [kind for kind in ("caption", "negative", "positive", "positive_negative") if kind in texts]
         columns = {kind: _columns(texts[kind]) for kind in kinds}
         text = self._encode_text([text for kind in kinds for text in columns[kind]])

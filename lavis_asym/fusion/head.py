@@ -25,8 +25,8 @@ class PreparedImages(NamedTuple):
     regions: Tensor  # H x N x R x d
     parts: Tuple[Tensor, ...]  # what `joint_similarity` wants of them
 
-    def select(self, images: Tensor) -> "PreparedImages":
-        """Some of them (int64 indices)."""
+    def select(self, images: Union[Tensor, slice]) -> "PreparedImages":
+        """Some of them (int64 indices or a slice)."""
         return PreparedImages(self.regions[:, images], tuple(part[images] for part in self.parts))
 
 

@@ -104,10 +104,10 @@ def attend(block: Block, scale_t2i: float, scale_i2t: float, buffers: Tensor, mi
     """Local similarities of the block and, if `mixes`, the attention that the global similarity needs.
 
     Args:
-        buffers: FORWARD_BUFFERS x (at least H T L I R) values to work on.
+        buffers: at least FORWARD_BUFFERS x (at least H T L I R) values to work on.
     """
     heads, texts, length, images, regions = block.shape
-    products, weights, work = _carve(buffers, block)
+    products, weights, work = _carve(buffers, block)[:FORWARD_BUFFERS]
     block.products(products)
     cosines, mixed = [], []
     for direction in (OverRegions(block.region_gram, scale_t2i), OverTokens(block.token_gram, scale_i2t)):
@@ -135,13 +135,11 @@ class Kept(NamedTuple):
     squared_norm: Tensor
 
 
-def attend_and_keep(
-    block: Block, scale_t2i: float, scale_i2t: float, buffers: Tensor, mixes: bool
-) -> Tuple[Attention, Tuple[Kept, Kept]]:
-    """`attend`, on BACKWARD_BUFFERS buffers, most of which are kept for `attend_backward`."""
+def attend_again(block: Block, scale_t2i: float, scale_i2t: float, buffers: Tensor) -> Tuple[Kept, Kept]:
+    """What `attend_backward` needs of `attend`, on BACKWARD_BUFFERS buffers, most of which it keeps."""
     flat = _carve(buffers, block)
     block.products(flat[0])
-    kept, cosines, mixed = [], [], []
+    kept = []
     directions = (OverRegions(block.region_gram, scale_t2i), OverTokens(block.token_gram, scale_i2t))
     for direction, own in zip(directions, (flat[1:3], flat[3:5])):
         products, weights, spread, work = map(direction.view, (flat[0], *own, flat[5]))
@@ -151,10 +149,7 @@ def attend_and_keep(
         spread = direction.spread(weights, spread)
         squared_norm = torch.mul(weights, spread, out=work).sum((0, direction.axis))
         kept.append(Kept(direction, products, weights, spread, dot, squared_norm))
-        cosines.append(dot * _floored(squared_norm).rsqrt_())
-        if mixes:
-            mixed.append(_mix(weights, block, direction))
-    return Attention(_mean_cosine(*cosines, block), *mixed), tuple(kept)
+    return tuple(kept)
 
 
 def attend_backward(
@@ -166,8 +161,8 @@ def attend_backward(
     dw = n' S + 2 q' G w + the mix's share, dS = n' w + c w (dw - sum w dw) and dG = q' w w^T.
 
     Args:
-        gradient: of what `attend_and_keep` returned.
-        buffers: those it was given.
+        kept: of `attend_again` on the same buffers.
+        gradient: of what `attend` returned.
     """
     heads, texts, length, images, regions = block.shape
     work, grad_products = _carve(buffers, block)[5:]

@@ -1,6 +1,7 @@
 """The hierarchical fusion head: scores of all image-text pairs, local and global, for every pair alike.
 
-`attention` holds the mathematics of the local part, `joint` that of the global part, `blocks` the order of the work.
+`attention` holds the mathematics of the local part, `joint` that of the global part, `tiles` and `blocks` the order of
+the work.
 """
 
 import math
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from lavis_asym.fusion import texts as packed
-from lavis_asym.fusion.blocks import Features, Settings, score_pairs
+from lavis_asym.fusion.blocks import Features, score_pairs
 from lavis_asym.fusion.explain import Explanation, explain
 from lavis_asym.fusion.joint import joint_similarity
 from lavis_asym.fusion.local import check_scales, check_shapes, product_dtype, split_heads, unit_rows
+from lavis_asym.fusion.tiles import Settings
 
-JOINT_FLOATS = 10  # values that `joint_similarity` holds for a pair and a channel
+JOINT_FLOATS = 12  # values that `joint_similarity` holds for a pair and a channel
 
 
 class PreparedImages(NamedTuple):
@@ -55,8 +57,8 @@ class HierarchicalFusion(nn.Module):
         local_weight: u1 in [0, 1]; 1 scores by local similarity alone, 0 by global similarity alone.
         learn_local_weight: True trains u1, starting from `local_weight`, then strictly between 0 and 1.
         gate: False replaces the gate by a plain mean of global vector and attended context.
-        memory_bytes: what the intermediate values of a block of pairs may take, in training too. None: 16 MiB on the
-            CPU, where blocks that stay in the cache are fastest, and 1 GiB elsewhere.
+        memory_bytes: what the intermediate values of the pairs may take, in training too. None: 64 MiB on the CPU,
+            where small blocks stay in the cache and are fastest, and 1 GiB elsewhere.
     """
 
     def __init__(

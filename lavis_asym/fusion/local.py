@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lavis_asym.fusion.attention import MAX_SCALE
-from lavis_asym.fusion.blocks import Features, Settings, score_pairs
+from lavis_asym.fusion.blocks import Features, score_pairs
 from lavis_asym.fusion.texts import Packing
+from lavis_asym.fusion.tiles import Settings
 
 EPSILON = 1e-8
 
@@ -31,7 +32,7 @@ def local_similarity(
         mask: M x L bool, True on real tokens; what stands in the padding never changes a score.
         heads: number of attention heads; divides D.
         scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 40].
-        memory_bytes: what the intermediate values of a block of pairs may take. None: 16 MiB on the CPU, 1 GiB elsewhere.
+        memory_bytes: what the intermediate values may take. None: 64 MiB on the CPU, 1 GiB elsewhere.
     Returns:
         N x M in [-1, 1], float32 (float64 if the features are); 0 for a text without tokens.
     Raises:

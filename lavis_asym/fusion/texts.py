@@ -51,14 +51,17 @@ def runs(lengths: List[int]) -> Iterator[Run]:
         text, token = text + count, token + count * length
 
 
+def clip(run: Run, texts: slice) -> Run:
+    """The part of a run within a slice of the packed texts."""
+    start, stop = max(run.texts.start, texts.start), min(run.texts.stop, texts.stop)
+    first = run.tokens.start - run.texts.start * run.length
+    return Run(slice(start, stop), slice(first + start * run.length, first + stop * run.length), run.length)
+
+
 def split(run: Run, texts: int) -> Iterator[Run]:
     """A run in pieces of nearly equal size, at most `texts` texts each."""
     for piece in even_slices(run.texts.stop - run.texts.start, texts):
-        yield Run(
-            slice(run.texts.start + piece.start, run.texts.start + piece.stop),
-            slice(run.tokens.start + piece.start * run.length, run.tokens.start + piece.stop * run.length),
-            run.length,
-        )
+        yield clip(run, slice(run.texts.start + piece.start, run.texts.start + piece.stop))
 
 
 def even_slices(count: int, size: int) -> List[slice]:

@@ -107,10 +107,13 @@ def report(rows: Sequence[Row], main: int = 0, **extra) -> None:
     print(json.dumps({**rows[main]._asdict(), **extra, "rows": [row._asdict() for row in rows]}))
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, more: Optional[Callable[[argparse.ArgumentParser], None]] = None) -> argparse.Namespace:
+    """The command line; `more` may add options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs; the ratios mean nothing")
     parser.add_argument("--threads", type=int, default=2, help="threads that torch may use (default: 2)")
+    if more:
+        more(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     return args

@@ -57,7 +57,7 @@ class HierarchicalFusion(nn.Module):
         local_weight: u1 in [0, 1]; 1 scores by local similarity alone, 0 by global similarity alone.
         learn_local_weight: True trains u1, starting from `local_weight`, then strictly between 0 and 1.
         gate: False replaces the gate by a plain mean of global vector and attended context.
-        memory_bytes: what the intermediate values of the pairs may take, in training too. None: 64 MiB on the CPU,
+        memory_bytes: what the intermediate values of the pairs may take, in training too. None: 128 MiB on the CPU,
             where small blocks stay in the cache and are fastest, and 1 GiB elsewhere.
     """
 

@@ -32,7 +32,7 @@ def local_similarity(
         mask: M x L bool, True on real tokens; what stands in the padding never changes a score.
         heads: number of attention heads; divides D.
         scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 40].
-        memory_bytes: what the intermediate values may take. None: 64 MiB on the CPU, 1 GiB elsewhere.
+        memory_bytes: what the intermediate values may take. None: 128 MiB on the CPU, 1 GiB elsewhere.
     Returns:
         N x M in [-1, 1], float32 (float64 if the features are); 0 for a text without tokens.
     Raises:

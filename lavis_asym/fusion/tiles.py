@@ -12,8 +12,8 @@ from torch import Tensor
 from lavis_asym.fusion.attention import Attention
 from lavis_asym.fusion.texts import Run, clip, even_slices, runs, split
 
-CPU_BYTES, ACCELERATOR_BYTES = 64 * 2**20, 2**30
-BLOCK_SHARE = 4  # a block takes a quarter of the memory: on the CPU about what stays in the cache
+CPU_BYTES, ACCELERATOR_BYTES = 128 * 2**20, 2**30
+BLOCK_SHARE = 8  # a block takes an eighth of the memory: on the CPU about what stays in the cache
 IMAGES_A_BLOCK = 8  # at least, where there are so many: fewer make slow matrix products
 TEXTS_A_TILE = 256  # at most
 
@@ -77,7 +77,9 @@ class Tile(NamedTuple):
         return Attention(
             attention.similarity[own, columns],
             attention.region_mix[own, columns].permute(3, 1, 0, 2),  # H x T x I x R
-            attention.token_mix[place][_within(texts, self.runs[place].texts), own].permute(3, 0, 2, 1),  # H x T x L x I
+            attention.token_mix[place][_within(texts, self.runs[place].texts), own].permute(
+                3, 0, 2, 1
+            ),  # H x T x L x I
         )
 
 

@@ -26,7 +26,7 @@ from lavis_asym.encoders import (
 )
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
-from lavis_asym.losses import ascl_loss
+from lavis_asym.losses import Temperature, ascl_loss
 from lavis_asym.paths import config_path
 from lavis_asym.processors import SEPARATOR
 
@@ -52,8 +52,9 @@ class AsymRetrieval(BaseModel):
         width: width D of the joint space.
         fusion: arguments of `fusion.HierarchicalFusion`.
         dropout: of the encoders' features while training, in [0, 1).
-        temperature: of the contrastive loss, > 0.
+        temperature, learn_temperature, temperature_floor: of the contrastive loss, see `losses.Temperature`.
         caption_weight: w of `losses.ascl_loss`, in [0, 1].
+        siblings, outranking: policies of `losses.contrastive_loss`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {"tiny": config_path("models/asym_retrieval_tiny.yaml")}
@@ -67,7 +68,11 @@ class AsymRetrieval(BaseModel):
         fusion: Optional[Dict[str, Any]] = None,
         dropout: float = 0.1,
         temperature: float = 0.05,
+        learn_temperature: bool = False,
+        temperature_floor: float = 0.01,
         caption_weight: float = 0.5,
+        siblings: str = "masked",
+        outranking: str = "keep",
     ):
         super().__init__()
         self.vision_encoder, self.text_encoder = vision_encoder, text_encoder
@@ -76,7 +81,8 @@ class AsymRetrieval(BaseModel):
         self.token_projection = nn.Linear(text_encoder.width, width)
         self.dropout = nn.Dropout(dropout)
         self.fusion = HierarchicalFusion(width, **(fusion or {}))
-        self.temperature, self.caption_weight = temperature, caption_weight
+        self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
+        self.loss_settings = {"caption_weight": caption_weight, "siblings": siblings, "outranking": outranking}
         self.processors: Dict[str, Dict[str, Any]] = {}
 
     @classmethod
@@ -94,7 +100,11 @@ class AsymRetrieval(BaseModel):
             fusion=OmegaConf.to_container(cfg.fusion, resolve=True),
             dropout=cfg.dropout,
             temperature=cfg.temperature,
+            learn_temperature=cfg.learn_temperature,
+            temperature_floor=cfg.temperature_floor,
             caption_weight=cfg.caption_weight,
+            siblings=cfg.siblings,
+            outranking=cfg.outranking,
         )
         defaults = OmegaConf.load(cls.default_config_path(cfg.get("model_type")))
         vis, text = load_preprocess(defaults.preprocess)
@@ -135,9 +145,7 @@ class AsymRetrieval(BaseModel):
                 known = torch.cat([_known(texts, k) for k in own], dim=1).to(image_ids.device)
                 groups.append((torch.cat([scores[k] for k in own], dim=1), ids, known))
         caption, positive = groups if len(groups) == 2 else (groups[0], None)
-        return ascl_loss(
-            caption, positive, image_ids, temperature=self.temperature, caption_weight=self.caption_weight
-        )
+        return ascl_loss(caption, positive, image_ids, temperature=self.temperature(), **self.loss_settings)
 
     @torch.no_grad()
     def extract_features(self, samples: Dict[str, Any]) -> AsymFeatures:
@@ -188,11 +196,14 @@ class AsymRetrieval(BaseModel):
         self.eval()
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         blocks = [distinct[k : k + TEXTS_AT_ONCE] for k in range(0, len(distinct), TEXTS_AT_ONCE)]
-        encoded = [self._encode_text(block) for block in tqdm(blocks, desc="Encoding texts", leave=False)]
+        encoded = [
+            self.fusion.prepare_texts(self._encode_text(block))
+            for block in tqdm(blocks, desc="Encoding texts", leave=False)
+        ]
         rows = []
         for batch in batches:
-            image = self._project_image(self._encode_image(batch))
-            rows.append(torch.cat([self.fusion(image, text) for text in encoded], dim=1).cpu())
+            image = self.fusion.prepare_images(self._project_image(self._encode_image(batch)))
+            rows.append(torch.cat([self.fusion.score(image, text) for text in encoded], dim=1).cpu())
         self.train(was_training)
         place = {text: column for column, text in enumerate(distinct)}
         return torch.cat(rows)[:, [place[text] for text in texts]]

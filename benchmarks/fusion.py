@@ -43,9 +43,7 @@ def main() -> None:
             name = f"local, {heads} head" + "s" * (heads > 1)
             rows.append(Row(name, "published loop", loop / seconds, seconds, loop, bars[0]))
             rows.append(Row(name, "bare product S", seconds / product, seconds, product, bars[1]))
-    print(
-        f"peak memory, 8 heads: {peak / 1e9:.3f} GB resident, of which {before / 1e9:.3f} GB before any input (bar: 1 GB)"
-    )
+    print(f"peak memory, 8 heads: {peak / 1e9:.3f} GB resident, of which {before / 1e9:.3f} GB before any input; bar 1")
     report(rows, peak_bytes=peak)
 
 

@@ -1,7 +1,7 @@
 """Forward and backward of the whole head and the loss: 64 images, 64 captions and 64 generated negatives, 8 heads.
 
 R = 36, 8 to 20 tokens, D = 1024. Against the published loop over captions, with the global part for every pair (the
-authors' own code computes it for true pairs alone) and autograd; both give the same loss and gradients, which is checked.
+authors' own code computes it for true pairs alone) and autograd. Loss and gradients of both are compared first.
 """
 
 import torch

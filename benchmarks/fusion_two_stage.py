@@ -1,9 +1,10 @@
 """Two stages against exact scores of all pairs: time, and what becomes of the recalls, on a trained model.
 
-The features are synthetic: an image shows some of a vocabulary of concepts, each in a few noisy regions; its five captions
-name some of them among filler words, in another feature space. Two linear projections are trained under the local
-similarity (8 heads) with InfoNCE, on images that the gallery does not hold. The gallery is 1,000 images x 5,000 texts,
-a fifth of a COCO test set each way, and so is k: 256 / 5, about 51, the same share of the gallery as 256 of 5,000.
+The features are synthetic: an image shows some of a vocabulary of concepts, each in a few noisy regions; its five
+captions name some of them among filler words, in another feature space. Two linear projections are trained under the
+local similarity (8 heads) with InfoNCE of the exact scores plus InfoNCE of the first scores, on images that the gallery
+does not hold. The gallery is 1,000 images x 5,000 texts, a fifth of a COCO test set each way, and so is k: 256 / 5,
+about 51, the same share of the gallery as 256 of 5,000.
 """
 
 import time
@@ -14,6 +15,7 @@ from fusion_common import Row, arguments, report
 
 from lavis_asym.evaluation import retrieval_metrics
 from lavis_asym.fusion import HierarchicalFusion, two_stage_scores
+from lavis_asym.fusion.two_stage import image_keys, text_keys
 from lavis_asym.losses import info_nce_loss
 
 SIZE = dict(images=1000, regions=49, lengths=(8, 16), width=512, concepts=400, k=51, steps=150, batch=32)
@@ -59,14 +61,15 @@ def train(scenes: Scenes, size: dict):
     ids = torch.arange(size["batch"])
     for step in range(size["steps"]):
         (vectors, regions), (tokens, mask) = scenes.draw(size["batch"], 1)
-        scores = fusion((vectors, project[0](regions)), (project[1](tokens), mask))
-        loss = info_nce_loss(scores, ids, ids)
+        images = fusion.prepare_images((vectors, project[0](regions)))
+        texts = fusion.prepare_texts((project[1](tokens), mask))
+        first = image_keys(fusion, images) @ text_keys(fusion, texts).T
+        loss = info_nce_loss(fusion.score(images, texts), ids, ids) + info_nce_loss(first, ids, ids[texts.order])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    print(
-        f"trained {size['steps']} steps, last loss {loss.item():.3f} (chance {torch.tensor(float(len(ids))).log():.3f})"
-    )
+    chance = 2 * torch.tensor(float(len(ids))).log()
+    print(f"trained {size['steps']} steps, last loss {loss.item():.3f} (chance {chance:.3f})")
     return fusion, project
 
 
@@ -100,9 +103,8 @@ def main() -> None:
     for name, value in expected.items():
         print(f"{name}: exact {value:.2f}, two stages {found[name]:.2f}")
     worst = max(abs(found[name] - value) for name, value in expected.items())
-    print(
-        f"largest difference of a recall: {worst:.2f} points (bar: 0.1); scored exactly: {exact.float().mean():.1%} of pairs"
-    )
+    print(f"largest difference of a recall: {worst:.2f} points (bar: 0.1)")
+    print(f"scored exactly: {exact.float().mean():.1%} of pairs")
     name = f"two stages, {size['images']} x {len(mask)}, k={size['k']}"
     report([Row(name, "exact scores of all pairs", exact_seconds / seconds, seconds, exact_seconds, ">= 10")])
 

@@ -1,4 +1,4 @@
-"""Large galleries in two stages: a first ranking by one product of query-independent vectors, exact scores for its best.
+"""Large galleries in two stages: a first ranking by a product of query-independent vectors, exact scores for its best.
 
 The first score of a pair is the head's own score with both attention scales at zero. Attention is then uniform, so
 a_l = Vbar = mean_r V_r and b_r = Tbar = mean_l T_l, whatever the pair, and the score is an inner product of two keys:

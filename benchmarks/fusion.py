@@ -8,6 +8,7 @@ import json
 import resource
 import subprocess
 import sys
+from functools import partial
 
 import torch
 from fusion_common import Row, arguments, bare_product, best_time, published_loop, random_inputs, report
@@ -38,8 +39,8 @@ def main() -> None:
     with torch.no_grad():
         product = best_time(lambda: bare_product(regions, tokens, mask), repeats)
         for heads, bars in ((8, (">= 20", "<= 4")), (1, (">= 8", "<= 2"))):
-            seconds = best_time(lambda: local_similarity(regions, tokens, mask, heads=heads), repeats)
-            loop = best_time(lambda: published_loop(regions, tokens, mask, heads), loop_repeats)
+            seconds = best_time(partial(local_similarity, regions, tokens, mask, heads=heads), repeats)
+            loop = best_time(partial(published_loop, regions, tokens, mask, heads), loop_repeats)
             name = f"local, {heads} head" + "s" * (heads > 1)
             rows.append(Row(name, "published loop", loop / seconds, seconds, loop, bars[0]))
             rows.append(Row(name, "bare product S", seconds / product, seconds, product, bars[1]))

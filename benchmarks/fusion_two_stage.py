@@ -59,7 +59,7 @@ def train(scenes: Scenes, size: dict):
     project = torch.nn.ModuleList([torch.nn.Linear(size["width"], size["width"]) for _ in range(2)])
     optimizer = torch.optim.Adam(project.parameters(), lr=1e-3)
     ids = torch.arange(size["batch"])
-    for step in range(size["steps"]):
+    for _ in range(size["steps"]):
         (vectors, regions), (tokens, mask) = scenes.draw(size["batch"], 1)
         images = fusion.prepare_images((vectors, project[0](regions)))
         texts = fusion.prepare_texts((project[1](tokens), mask))

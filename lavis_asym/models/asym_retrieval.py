@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lavis_asym.asymmetry import content, normalise
+from lavis_asym.asymmetry import normalise
 from lavis_asym.asymmetry.embedding import EMBEDDING_OPERATORS, perturb
 from lavis_asym.encoders import (
     TEXT_ENCODERS,
@@ -289,23 +289,18 @@ def _embedding_operators(texts: Dict[str, List[str]], kind: str, count: int) -> 
 def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
     """N x K N bool: the text of column j is known to be true of image i, from the image's own captions.
 
-    True where the text speaks of nothing that one caption of the image does not speak of (in-batch negatives of cut
-    texts would be false ones), or is a generated positive whose sources are all captions of the image. What was made to
-    be false of an image, in its words or on its token vectors, is never known of it.
+    True where the text equals one of the captions, or is a generated positive whose sources are all among them. What is
+    false on its token vectors only, and a caption still by its words, is known of no image.
     """
-    siblings = [joined.split(SEPARATOR) for joined in texts["siblings"]]
-    said = [[content(caption) for caption in own] for own in siblings]
-    columns = [content(text) for text in _columns(texts[kind])]
-    known = torch.tensor([[any(text <= caption for caption in own) for text in columns] for own in said])
+    captions = [frozenset(map(normalise, siblings.split(SEPARATOR))) for siblings in texts["siblings"]]
+    keys = [normalise(text) for text in _columns(texts[kind])]
+    sources = [frozenset([key]) for key in keys]
     if kind == "positive":
-        captions = [frozenset(map(normalise, own)) for own in siblings]
         joined = zip(*(groups.split(GROUP_SEPARATOR) for groups in texts["sources"]))
         sources = [frozenset(map(normalise, group.split(SEPARATOR))) for column in joined for group in column]
-        known |= torch.tensor([[source <= own for source in sources] for own in captions])
-    if kind in ("negative", "positive_negative"):
-        known &= ~torch.eye(len(said), dtype=torch.bool).repeat(1, len(columns) // len(said))
-    perturbed = torch.tensor([name != "" for name in _embedding_operators(texts, kind, len(columns))])
-    return known & ~perturbed
+    true_words = torch.tensor([[key in own or source <= own for key, source in zip(keys, sources)] for own in captions])
+    perturbed = torch.tensor([name != "" for name in _embedding_operators(texts, kind, len(keys))])
+    return true_words & ~perturbed
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[List[Any]]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lavis_asym.asymmetry.policy import read_policy
 from lavis_asym.errors import UserError, did_you_mean, near_matches
 from lavis_asym.paths import config_path, find_config
 
@@ -63,7 +64,7 @@ class RunConfig(Config):
         plain = OmegaConf.to_container(defaults)
         _raise(args.cfg_path, list(_key_problems(OmegaConf.to_container(given), plain, "", list(_paths(plain)))))
         self.config = OmegaConf.merge(defaults, given)
-        checks = (_processor_problems, _encoder_problems, _range_problems, _file_problems)
+        checks = (_processor_problems, _policy_problems, _encoder_problems, _range_problems, _file_problems)
         _raise(args.cfg_path, [problem for check in checks for problem in check(self.config)])
         if self.config.run.device is None:
             self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -161,6 +162,16 @@ def _processor_problems(config: DictConfig) -> Iterator[str]:
                     yield f"{key}.name: missing, expected the name of a processor, such as {default}"
                 elif processor.name not in known:
                     yield f"{key}.name: unknown processor {processor.name!r}; {near_matches(processor.name, known)}"
+
+
+def _policy_problems(config: DictConfig) -> Iterator[str]:
+    for name, section in config.datasets.items():
+        processor = section.text_processor.train
+        if processor and processor.get("name") == "asym_caption":
+            try:
+                read_policy(OmegaConf.to_container(processor.get("policy") or OmegaConf.create(), resolve=True))
+            except ValueError as error:
+                yield f"datasets.{name}.text_processor.train.{error}"
 
 
 def _encoder_problems(config: DictConfig) -> Iterator[str]:

@@ -1,18 +1,22 @@
 """LAVIS processors: captions to asymmetry samples, images to pixels."""
 
+import logging
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 import torch
 from lavis.processors.base_processor import BaseProcessor
 from omegaconf import OmegaConf
 from PIL import Image
+from torch.utils.data import get_worker_info
 
 from lavis_asym.asymmetry import SampleBuilder
 from lavis_asym.asymmetry.text import clean
 from lavis_asym.encoders import VISION_ENCODERS
 from lavis_asym.errors import UserError, near_matches
 
-SEPARATOR = "\n"  # lists of captions travel as one string: LAVIS's collate stacks only what has one shape
+# Lists of texts travel as one string, as LAVIS's collate stacks only what has one shape.
+SEPARATOR = "\n"
+GROUP_SEPARATOR = "\n\n"  # between lists
 NO_CONFIG = OmegaConf.create()
 
 
@@ -37,11 +41,11 @@ class AsymImageProcessor(BaseProcessor):
 
 
 class AsymCaptionProcessor(BaseProcessor):
-    """A caption -> the cleaned caption or, for training, the caption with its generated samples.
+    """A caption -> the cleaned caption or, for training, the caption with its samples.
 
     Args:
-        samples: whether to generate samples.
-        policy: see `asymmetry.SampleBuilder`.
+        samples: whether to draw samples.
+        policy: what differs from asymmetry/policy.yaml, see `asymmetry.SampleBuilder`.
         seed: see `asymmetry.SampleBuilder`.
     """
 
@@ -50,9 +54,16 @@ class AsymCaptionProcessor(BaseProcessor):
             self.builder = SampleBuilder(policy, seed) if samples else None
         except ValueError as error:
             raise UserError(f"text_processor.train: {error}") from None
+        self._has_said_no_siblings = False
 
     def __call__(
-        self, caption: str, siblings: Sequence[str] = (), key: str = "", epoch: Optional[int] = None
+        self,
+        caption: str,
+        siblings: Sequence[str] = (),
+        key: str = "",
+        epoch: Optional[int] = None,
+        positives: Sequence[str] = (),
+        negatives: Sequence[str] = (),
     ) -> Union[str, Dict[str, str]]:
         """
         Args:
@@ -60,24 +71,41 @@ class AsymCaptionProcessor(BaseProcessor):
             siblings: all captions of the image; LAVIS's own data sets give none, and then there is no type III.
             key: names the image.
             epoch: the pass over the data; None draws one from torch's generator, which LAVIS's loaders seed.
+            positives, negatives: samples of this caption that people wrote.
         Returns:
-            The cleaned caption; or a dict of `caption`, `negative`, `positive`, `positive_negative` (texts),
-            `siblings` (all captions known to be true of the image) and `sources` (the captions that the positive was
-            made from), the last two joined by SEPARATOR.
+            The cleaned caption; or a dict of texts, lists joined by SEPARATOR:
+                caption
+                negative: its K negatives; negative_operator: how they were made
+                positive: its P positives; sources: the captions each was made from, lists joined by GROUP_SEPARATOR
+                positive_negative: one negative of each positive; positive_negative_operator
+                siblings: all texts known to be true of the image
+            What the policy switches off is left out.
         """
         if self.builder is None:
             return clean(caption)
+        if not siblings:
+            self._say_no_siblings()
         if epoch is None:
             epoch = int(torch.randint(2**31, ()))
-        drawn = self.builder.build(caption, siblings, key or caption, epoch)
-        return {
-            "caption": clean(caption),
-            "negative": drawn.negatives[0].text,
-            "positive": drawn.positives[0].text,
-            "positive_negative": drawn.positive_negatives[0].text,
-            "siblings": SEPARATOR.join({clean(text): None for text in (caption, *siblings)}),
-            "sources": SEPARATOR.join(map(clean, drawn.positives[0].sources)),
-        }
+        drawn = self.builder.build(caption, siblings, key or caption, epoch, positives, negatives)
+        known = (clean(text) for text in (caption, *siblings, *positives))
+        fields = {"caption": clean(caption), "siblings": SEPARATOR.join(dict.fromkeys(known))}
+        for name, samples in (("negative", drawn.negatives), ("positive_negative", drawn.positive_negatives)):
+            if samples:
+                fields[name] = SEPARATOR.join(sample.text for sample in samples)
+                fields[f"{name}_operator"] = SEPARATOR.join(sample.operator for sample in samples)
+        if drawn.positives:
+            fields["positive"] = SEPARATOR.join(sample.text for sample in drawn.positives)
+            sources = (SEPARATOR.join(map(clean, sample.sources)) for sample in drawn.positives)
+            fields["sources"] = GROUP_SEPARATOR.join(sources)
+        return fields
+
+    def _say_no_siblings(self) -> None:
+        """Once, and in one worker."""
+        worker = get_worker_info()
+        if not self._has_said_no_siblings and "III" in self.builder.policy.types and (worker is None or worker.id == 0):
+            logging.info("asym_caption: this data set gives one caption at a time, so no type III samples are drawn")
+        self._has_said_no_siblings = True
 
     @classmethod
     def from_config(cls, cfg=None):

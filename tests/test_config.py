@@ -59,7 +59,7 @@ def test_options_in_pairs_work_as_in_lavis():
         ("model.finetuned=no.pth", r"model.finetuned: no such file, no.pth"),
         ("run=3", r"run: missing, expected a section"),
         ("datasets.asym_custom.features.encoder=vit", r"features.encoder: 'vit', but model.vision_encoder"),
-        ("datasets.asym_custom.text_processor.train.policy.negatives.swop=1", r"negatives.swop: unknown key"),
+        ("datasets.asym_custom.text_processor.train.policy.I.swop=1", r"train.policy.I.swop: unknown key"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key(option, message):

@@ -1,6 +1,6 @@
 """The asymmetry sample builder: texts that say less (II), more (III) or something false (I) of an image.
 
-Pure Python; nothing of LAVIS or torch.
+Pure Python; nothing of LAVIS. Only `asymmetry.embedding` needs torch, and is imported by whoever uses it.
 """
 
 from lavis_asym.asymmetry.builder import AsymmetrySamples, Sample, SampleBuilder

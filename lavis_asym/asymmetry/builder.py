@@ -1,19 +1,27 @@
 """Draws the generated positives and negatives of a caption, reproducibly and with their provenance."""
 
 import random
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from lavis_asym.asymmetry import operators
-from lavis_asym.asymmetry.text import clean, normalise
+from lavis_asym.asymmetry import join, rearrange, replace, shorten
+from lavis_asym.asymmetry.draws import by_weight, shuffled
+from lavis_asym.asymmetry.lexicon import lexicon
+from lavis_asym.asymmetry.parse import Context
+from lavis_asym.asymmetry.policy import read_policy
+from lavis_asym.asymmetry.text import clean, compare, normalise, words
 
-TYPE_OF_OPERATOR = {
-    "truncate": "II", "concatenate": "III",
-    "replace_word": "I", "swap_words": "I", "shuffle_words": "I", "negate": "I",
+TEXT_OPERATORS = {
+    function.__name__: function
+    for function in (
+        replace.replace_object, replace.replace_colour, replace.replace_number, replace.replace_size,
+        replace.replace_material, replace.replace_state, replace.replace_gender, replace.replace_action,
+        replace.replace_relation, replace.replace_answer, rearrange.swap_objects, rearrange.swap_attributes,
+        rearrange.add_object, rearrange.shuffle_words, rearrange.negate, shorten.first_half, shorten.cut_at_phrase,
+        shorten.drop_modifiers, shorten.drop_phrase, shorten.drop_conjunct, shorten.keep_phrase, join.join,
+    )
 }  # fmt: skip
-DEFAULT_POLICY = {
-    "positives": {"truncate": 1.0, "concatenate": 1.0},
-    "negatives": {"replace_word": 2.0, "swap_words": 1.0, "shuffle_words": 1.0},
-}
+EMBEDDING_OPERATORS = ("gaussian_noise", "dropout", "zero_token", "zero_channel")  # see embedding.py
+GIVEN, COPY, NO_WORDS = "given", "copy", "this"
 
 
 class Sample(NamedTuple):
@@ -21,8 +29,14 @@ class Sample(NamedTuple):
 
     text: str
     type: str  # "I" says something false, "II" says less, "III" says more; "copy" where no operator applied
-    operator: str
-    sources: Tuple[str, ...]  # captions whose truth makes the text true; empty for a negative
+    operator: str  # "given" where people wrote the text
+    sources: Tuple[str, ...]  # the captions that it was made from; a positive is true where all of them are
+    base: str = ""  # the text that the operator changed
+
+    @property
+    def changes(self) -> Tuple[Tuple[str, str], ...]:
+        """What was changed in `base`, as (old words, new words)."""
+        return tuple((old.strip(), new.strip()) for old, new in compare(self.base, self.text) if old != new)
 
 
 class AsymmetrySamples(NamedTuple):
@@ -34,29 +48,36 @@ class AsymmetrySamples(NamedTuple):
 
 
 class SampleBuilder:
-    """Draws one positive, one negative, and the positive's own negative for a caption.
+    """Draws positives and negatives of a caption, as many as the policy says whatever the caption.
 
-    An operator is drawn by weight; where it is not applicable, or its negative equals a caption of the image, the next
-    is drawn from the rest. When none is left a positive falls back on the caption itself (type "copy") and a negative
-    on `negate`, so a batch always has the same shape.
+    Samples that people gave come first. Then an operator is drawn by weight; where it is not applicable, or its text
+    breaks a rule, the next is drawn from the rest. Positives draw type II or III first, and go over to the other
+    when no operator of the drawn one applies. When none is left, a positive falls back on the caption itself (type
+    "copy"; a given or drawn text is taken once), a negative on `negate`, so a batch always has the same shape.
+
+    The rules: a negative equals no caption of the image after `normalise`, and no content word that it brings in stands
+    in any of them; a positive has no content word that stands in none of them.
 
     Args:
-        policy: `{"positives": {operator: weight}, "negatives": {operator: weight}}`; None is DEFAULT_POLICY.
+        policy: overrides of `policy.yaml`, key by key.
         seed: the same (seed, epoch, key, caption) gives the same samples in any process; the next epoch gives others.
     Raises:
-        ValueError: an unknown operator, or one of the other side.
+        ValueError: see `policy.read_policy`.
     """
 
-    def __init__(self, policy: Optional[Mapping[str, Mapping[str, float]]] = None, seed: int = 0):
-        policy = DEFAULT_POLICY if policy is None else policy
-        for side in policy:
-            if side not in DEFAULT_POLICY:
-                raise ValueError(f"policy: unknown key {side!r}, expected 'positives' and 'negatives'")
+    def __init__(self, policy: Optional[Mapping[str, Any]] = None, seed: int = 0):
+        self.policy = read_policy(policy)
         self.seed = seed
-        self.positives = _checked("positives", policy.get("positives", {}), {"II", "III"})
-        self.negatives = _checked("negatives", policy.get("negatives", {}), {"I"})
 
-    def build(self, caption: str, siblings: Sequence[str], key: str, epoch: int = 0) -> AsymmetrySamples:
+    def build(
+        self,
+        caption: str,
+        siblings: Sequence[str],
+        key: str,
+        epoch: int = 0,
+        given_positives: Sequence[str] = (),
+        given_negatives: Sequence[str] = (),
+    ) -> AsymmetrySamples:
         """Samples of a caption.
 
         Args:
@@ -64,40 +85,92 @@ class SampleBuilder:
             siblings: all captions of the same image; whether the caption is among them does not matter.
             key: names the image.
             epoch: >= 0.
+            given_positives, given_negatives: texts that people wrote for this caption; those that say no more than a
+                caption of the image (a negative) or than this one (a positive) are passed over.
         """
-        rng = random.Random(f"{self.seed}/{epoch}/{key}/{caption}")
-        siblings = [s for s in siblings if normalise(s) != normalise(caption)]
-        true = {normalise(text) for text in (caption, *siblings)}
-        positive = self._positive(caption, siblings, rng)
-        negative = self._negative(caption, siblings, true, rng)
-        positive_negative = self._negative(positive.text, [caption, *siblings], true | {normalise(positive.text)}, rng)
-        return AsymmetrySamples((positive,), (negative,), (positive_negative,))
+        context = Context((caption, *(s for s in siblings if s != caption)), self.policy.max_words)
+        draw = f"{self.seed}/{epoch}/{key}/{caption}"
+        positives = self._positives(caption, context, given_positives, random.Random(f"+{draw}"))
+        rng = random.Random(f"-{draw}")
+        negatives = positive_negatives = ()
+        if "I" in self.policy.types:
+            true = {normalise(text) for text in context.captions}
+            negatives = self._negatives(caption, (caption,), self.policy.negatives, context, true, given_negatives, rng)
+            true |= {normalise(positive.text) for positive in positives}
+            positive_negatives = tuple(
+                self._negatives(positive.text, positive.sources, 1, context, true, (), rng)[0] for positive in positives
+            )
+        return AsymmetrySamples(positives, tuple(negatives), positive_negatives)
 
-    def _positive(self, caption: str, siblings: List[str], rng: random.Random) -> Sample:
-        for name in _draw(self.positives, rng):
-            outcome = getattr(operators, name)(caption, rng, siblings)
-            if outcome is not None:
-                return Sample(outcome[0], TYPE_OF_OPERATOR[name], name, outcome[1])
-        return Sample(clean(caption), "copy", "copy", (caption,))
+    def _positives(
+        self, caption: str, context: Context, given: Sequence[str], rng: random.Random
+    ) -> Tuple[Sample, ...]:
+        wanted = self.policy.positives if {"II", "III"} & set(self.policy.types) else 0
+        base, taken = clean(caption), {normalise(caption)}
+        samples: List[Sample] = []
+        for text in shuffled(tuple(given), rng):
+            if len(samples) < wanted and words(text) and normalise(text) not in taken:
+                kind = "III" if len(words(text)) > len(words(caption)) else "II"
+                samples.append(Sample(clean(text), kind, GIVEN, (text,), base))
+                taken.add(normalise(text))
+        while len(samples) < wanted:
+            samples.append(self._positive(caption, base, context, taken, rng))
+            taken.add(normalise(samples[-1].text))
+        return tuple(samples)
 
-    def _negative(self, text: str, siblings: List[str], true: Set[str], rng: random.Random) -> Sample:
-        for name in _draw(self.negatives, rng):
-            outcome = getattr(operators, name)(clean(text), rng, siblings)
-            if outcome is not None and normalise(outcome[0]) not in true:
-                return Sample(outcome[0], "I", name, ())
-        return Sample(operators.negate(clean(text), rng, siblings)[0], "I", "negate", ())
+    def _positive(self, caption: str, base: str, context: Context, taken: Set[str], rng: random.Random) -> Sample:
+        kinds = {kind: weight for kind, weight in self.policy.types.items() if kind != "I"}
+        for kind in by_weight(kinds, rng):
+            for name in by_weight(self.policy.operators[kind], rng):
+                context.sources = (caption,)
+                text = TEXT_OPERATORS[name](caption, rng, context)
+                if text and normalise(text) not in taken and _content(text) <= context.words:
+                    return Sample(text, kind, name, context.sources, base)
+        text = next((clean(known) for known in (caption, *context.captions) if words(known)), NO_WORDS)
+        return Sample(text, COPY, COPY, (caption,), base)
+
+    def _negatives(
+        self,
+        caption: str,
+        sources: Tuple[str, ...],
+        wanted: int,
+        context: Context,
+        true: Set[str],
+        given: Sequence[str],
+        rng: random.Random,
+    ) -> Tuple[Sample, ...]:
+        base, taken = clean(caption), set(true)
+        samples: List[Sample] = []
+        for text in shuffled(tuple(given), rng):
+            if len(samples) < wanted and words(text) and normalise(text) not in taken:
+                samples.append(Sample(clean(text), "I", GIVEN, sources, base))
+                taken.add(normalise(text))
+        while len(samples) < wanted:
+            name, text = self._negative(caption, base, context, taken, rng)
+            samples.append(Sample(text, "I", name, sources, base))
+            if name not in EMBEDDING_OPERATORS:
+                taken.add(normalise(text))
+        return tuple(samples)
+
+    def _negative(
+        self, caption: str, base: str, context: Context, taken: Set[str], rng: random.Random
+    ) -> Tuple[str, str]:
+        for name in by_weight(self.policy.operators["I"], rng):
+            if name in EMBEDDING_OPERATORS:
+                return name, base
+            text = TEXT_OPERATORS[name](caption, rng, context)
+            if text and normalise(text) not in taken and _brings_in_only_new(text, base, context):
+                return name, text
+        text = rearrange.negate(caption, rng, context) or f"no {base}".strip()
+        while normalise(text) in taken:
+            text = f"not {text}"
+        return rearrange.negate.__name__, text
 
 
-def _draw(weights: Dict[str, float], rng: random.Random) -> List[str]:
-    """Operator names in a random order, the heavier the earlier (weighted draws without replacement)."""
-    return sorted(weights, key=lambda name: rng.random() ** (1 / weights[name]), reverse=True)
+def _content(text: str) -> Set[str]:
+    return set(words(text)) - lexicon().function_words
 
 
-def _checked(side: str, weights: Mapping[str, float], types: Set[str]) -> Dict[str, float]:
-    allowed = sorted(name for name, kind in TYPE_OF_OPERATOR.items() if kind in types)
-    for name, weight in weights.items():
-        if name not in allowed:
-            raise ValueError(f"policy.{side}: unknown operator {name!r}, expected one of {', '.join(allowed)}")
-        if weight < 0:
-            raise ValueError(f"policy.{side}.{name}: expected a weight >= 0, got {weight}")
-    return {name: float(weight) for name, weight in weights.items() if weight > 0}
+def _brings_in_only_new(text: str, base: str, context: Context) -> bool:
+    brought_in = set(words(text)) - set(words(base)) - lexicon().function_words
+    return brought_in.isdisjoint(context.words)

@@ -1,11 +1,16 @@
 """Captions as words: the form in which texts are compared."""
 
 import re
-from typing import List
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Tuple
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_TOKEN = re.compile(r"\s*(?:[^\W_]+(?:['’-][^\W_]+)*|[\W_])")
+KEPT = 8192  # captions whose words are remembered
 
 
+@lru_cache(maxsize=KEPT)
 def clean(caption: str) -> str:
     """White space folded, space before punctuation and the closing full stop removed; nothing else changed."""
     text = " ".join(caption.split())
@@ -13,11 +18,23 @@ def clean(caption: str) -> str:
     return text.rstrip(".").rstrip() or text
 
 
-def words(text: str) -> List[str]:
+@lru_cache(maxsize=KEPT)
+def words(text: str) -> Tuple[str, ...]:
     """Lower-cased words, punctuation dropped."""
-    return _WORD.findall(text.lower())
+    return tuple(_WORD.findall(text.lower()))
 
 
+@lru_cache(maxsize=KEPT)
 def normalise(text: str) -> str:
     """The form under which two texts count as the same: lower-cased words joined by one space."""
     return " ".join(words(text)) or text.strip().lower()
+
+
+def compare(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
+    """Two texts side by side, as (old piece, new piece), each with its white space: equal where the texts agree, one of
+    them "" where words were added or dropped."""
+    if after.startswith(before):
+        return ((before, before), ("", after[len(before) :]))
+    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
+    steps = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return tuple(("".join(old[a:b]), "".join(new[c:d])) for _, a, b, c, d in steps)

@@ -7,6 +7,7 @@ from typing import Dict, List, NamedTuple, Tuple
 from lavis_asym.errors import UserError
 
 SPLITS = ("train", "val", "test")
+GIVEN = ("positives", "negatives")
 
 
 class Record(NamedTuple):
@@ -15,6 +16,8 @@ class Record(NamedTuple):
     image: str  # relative to the images folder
     captions: Tuple[str, ...]
     image_id: str
+    positives: Tuple[Tuple[str, ...], ...] = ()  # of each caption, what people wrote; () where nobody wrote any
+    negatives: Tuple[Tuple[str, ...], ...] = ()
 
 
 def read_layout(root: Path, images: str = "images") -> Dict[str, List[Record]]:
@@ -42,6 +45,7 @@ def read_layout(root: Path, images: str = "images") -> Dict[str, List[Record]]:
 def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
+    It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
     Without an `image_id` (as in LAVIS's COCO val and test files) the image's file name stands for it.
     """
     try:
@@ -54,6 +58,7 @@ def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
         return []
     captions: Dict[str, List[str]] = {}
     image_of: Dict[str, str] = {}
+    given: Dict[str, Dict[str, List[Tuple[str, ...]]]] = {side: {} for side in GIVEN}
     for number, annotation in enumerate(annotations):
         fault = _fault(annotation, images)
         if fault:
@@ -68,9 +73,16 @@ def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
             )
             continue
         texts = annotation["caption"]
-        own = captions.setdefault(image_id, [])
-        own.extend(" ".join(text.split()) for text in ([texts] if isinstance(texts, str) else texts))
-    return [Record(image_of[image_id], tuple(texts), image_id) for image_id, texts in captions.items()]
+        folded = [" ".join(text.split()) for text in ([texts] if isinstance(texts, str) else texts)]
+        captions.setdefault(image_id, []).extend(folded)
+        for side in GIVEN:
+            own = tuple(" ".join(text.split()) for text in annotation.get(side, ()))
+            given[side].setdefault(image_id, []).extend([own] * len(folded))
+    written = {side: {key: tuple(own) if any(own) else () for key, own in given[side].items()} for side in GIVEN}
+    return [
+        Record(image_of[key], tuple(texts), key, *(written[side][key] for side in GIVEN))
+        for key, texts in captions.items()
+    ]
 
 
 def _fault(annotation, images: Path) -> str:
@@ -90,6 +102,10 @@ def _fault(annotation, images: Path) -> str:
         return f"'caption' must be a text or a non-empty list of texts, got {caption!r}"
     if not all(isinstance(text, str) and text.strip() for text in texts):
         return f"'caption' of {image!r} is empty or no text: {caption!r}; write one or remove it"
+    for side in GIVEN:
+        written = annotation.get(side, [])
+        if not isinstance(written, list) or not all(isinstance(text, str) and text.strip() for text in written):
+            return f"{side!r} of {image!r} must be a list of texts, got {written!r}"
     return ""
 
 

@@ -12,6 +12,7 @@ import webdataset as wds
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+from lavis_asym.data.layout import GIVEN
 from lavis_asym.data.shards import Sample, decode_array, image_field, read_index, read_samples, shard_paths
 
 
@@ -30,7 +31,7 @@ class TrainStream(wds.DataPipeline):
         folder: a folder of image or feature shards.
         split: its split.
         vis_processor: PIL image -> pixels; unused with features.
-        text_processor: called with caption, siblings, key and epoch.
+        text_processor: called with caption, siblings, key, epoch and, where people wrote some, positives and negatives.
         seed: >= 0.
         shuffle_buffer: samples that each worker holds back to shuffle across neighbours.
         rank, world_size: this process among all.
@@ -73,12 +74,13 @@ class TrainStream(wds.DataPipeline):
         epoch, sample = item
         text = json.loads(sample["json"])
         captions, key = text["captions"], text["image_id"]
-        order = random.Random(f"{self.seed}/{epoch // len(captions)}/{key}").sample(captions, len(captions))
-        caption = order[epoch % len(captions)]  # each caption once in as many passes as there are captions
+        order = random.Random(f"{self.seed}/{epoch // len(captions)}/{key}").sample(range(len(captions)), len(captions))
+        number = order[epoch % len(captions)]  # each caption once in as many passes as there are captions
+        given = {side: text[side][number] for side in GIVEN if text.get(side)}
         return {
             **decode_image(sample, self.vis_processor),
             "image_id": text["number"],
-            "text_input": self.text_processor(caption, siblings=captions, key=key, epoch=epoch),
+            "text_input": self.text_processor(captions[number], siblings=captions, key=key, epoch=epoch, **given),
         }
 
 

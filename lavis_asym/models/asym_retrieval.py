@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lavis_asym.asymmetry import normalise
+from lavis_asym.asymmetry.embedding import EMBEDDING_OPERATORS, perturb
 from lavis_asym.encoders import (
     TEXT_ENCODERS,
     VISION_ENCODERS,
@@ -29,7 +30,7 @@ from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.losses import ascl_loss
 from lavis_asym.paths import config_path
-from lavis_asym.processors import SEPARATOR
+from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR
 
 IMAGES_AT_ONCE = 32
 TEXTS_AT_ONCE = 256
@@ -126,13 +127,18 @@ class AsymRetrieval(BaseModel):
         if not isinstance(texts, dict):
             texts = {"caption": list(texts), "siblings": list(texts)}
         kinds = [kind for kind in ("caption", "negative", "positive", "positive_negative") if kind in texts]
-        scores = self.fusion(image, self._encode_text([text for kind in kinds for text in texts[kind]]))
-        scores = dict(zip(kinds, scores.split(len(image_ids), dim=1)))
+        columns = {kind: _columns(texts[kind]) for kind in kinds}
+        text = self._encode_text([text for kind in kinds for text in columns[kind]])
+        operators = [name for kind in kinds for name in _embedding_operators(texts, kind, len(columns[kind]))]
+        text = TextFeatures(perturb(text.tokens, text.mask, operators), text.mask)
+        scores = self.fusion(image, text).split([len(columns[kind]) for kind in kinds], dim=1)
+        scores = dict(zip(kinds, scores))
         groups = []
         for kind, negative in (("caption", "negative"), ("positive", "positive_negative")):
             if kind in kinds:
                 own = [kind, negative] if negative in kinds else [kind]
-                ids = torch.cat([image_ids if k == kind else torch.full_like(image_ids, -1) for k in own])
+                ids = [image_ids.repeat(len(columns[k]) // len(image_ids)) for k in own]
+                ids = torch.cat([i if k == kind else torch.full_like(i, -1) for k, i in zip(own, ids)])
                 known = torch.cat([_known(texts, k) for k in own], dim=1).to(image_ids.device)
                 groups.append((torch.cat([scores[k] for k in own], dim=1), ids, known))
         caption, positive = groups if len(groups) == 2 else (groups[0], None)
@@ -254,20 +260,33 @@ class AsymRetrieval(BaseModel):
         self.load_state_dict(state, strict=False)
 
 
-def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
-    """N x N bool: the text of column j is known to be true of image i, from the image's own captions.
+def _columns(texts: Sequence[str]) -> List[str]:
+    """N times K texts joined by SEPARATOR -> K N texts, the first of each image first."""
+    return [text for column in zip(*(joined.split(SEPARATOR) for joined in texts)) for text in column]
 
-    True where the text equals one of the captions, or is a generated positive whose sources are all among them.
+
+def _embedding_operators(texts: Dict[str, List[str]], kind: str, count: int) -> List[str]:
+    """What makes each text of a kind false on its token vectors; "" for what its words make true or false."""
+    if f"{kind}_operator" not in texts:
+        return [""] * count
+    return [name if name in EMBEDDING_OPERATORS else "" for name in _columns(texts[f"{kind}_operator"])]
+
+
+def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
+    """N x K N bool: the text of column j is known to be true of image i, from the image's own captions.
+
+    True where the text equals one of the captions, or is a generated positive whose sources are all among them. What is
+    false on its token vectors only, and a caption still by its words, is known of no image.
     """
     captions = [frozenset(map(normalise, siblings.split(SEPARATOR))) for siblings in texts["siblings"]]
+    keys = [normalise(text) for text in _columns(texts[kind])]
+    sources = [frozenset([key]) for key in keys]
     if kind == "positive":
-        sources = [frozenset(map(normalise, joined.split(SEPARATOR))) for joined in texts["sources"]]
-    else:
-        sources = [frozenset([normalise(text)]) for text in texts[kind]]
-    text_keys = [normalise(text) for text in texts[kind]]
-    return torch.tensor(
-        [[key in own or source <= own for key, source in zip(text_keys, sources)] for own in captions], dtype=torch.bool
-    )
+        joined = zip(*(groups.split(GROUP_SEPARATOR) for groups in texts["sources"]))
+        sources = [frozenset(map(normalise, group.split(SEPARATOR))) for column in joined for group in column]
+    true_words = torch.tensor([[key in own or source <= own for key, source in zip(keys, sources)] for own in captions])
+    perturbed = torch.tensor([name != "" for name in _embedding_operators(texts, kind, len(keys))])
+    return true_words & ~perturbed
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[List[Any]]:

@@ -1,85 +1,117 @@
-"""Samples: determinism, fixed shape, and no true negative by construction."""
+"""The builder: determinism, a fixed shape, the rules of truth, given samples, policies."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavis_asym.asymmetry import SampleBuilder, normalise
-from lavis_asym.asymmetry.text import clean, words
+from lavis_asym.asymmetry.builder import EMBEDDING_OPERATORS, TEXT_OPERATORS
+from lavis_asym.asymmetry.lexicon import lexicon
+from lavis_asym.asymmetry.policy import read_policy
+from lavis_asym.asymmetry.text import words
 
-SIBLINGS = [
-    "A small red circle to the left of a large blue square.",
-    "a red circle and two green stars",
-    "There is a large square , a circle and two stars .",
-]
-CAPTION = SIBLINGS[0]
+SIBLINGS = (
+    "A small red plane to the left of a large blue truck .",
+    "a red airplane and two green buses",
+    "There is a large truck , a plane and two buses at the airport .",
+)
 
 
 def draws(builder, captions=SIBLINGS, epochs=60):
     return [builder.build(captions[0], captions, "img", epoch) for epoch in range(epochs)]
 
 
-def only(side, operator):
-    policy = {"positives": {"truncate": 1.0}, "negatives": {"shuffle_words": 1.0}}
-    return SampleBuilder({**policy, side: {operator: 1.0}})
-
-
-def test_truncation_keeps_the_first_half():
-    sample = only("positives", "truncate").build(CAPTION, SIBLINGS, "img").positives[0]
-    assert sample == ("A small red circle to the", "II", "truncate", (CAPTION,))
-
-
-def test_concatenation_joins_two_different_captions():
-    for drawn in draws(only("positives", "concatenate")):
-        sample = drawn.positives[0]
-        assert sample.type == "III" and sample.sources[0] == CAPTION and sample.sources[1] in SIBLINGS[1:]
-        assert sample.text == f"{clean(CAPTION)}. {clean(sample.sources[1])}"
-
-
-def test_concatenation_needs_another_caption():
-    builder = only("positives", "concatenate")
-    for siblings in ([], [CAPTION], [CAPTION.upper(), CAPTION + " "]):
-        assert builder.build(CAPTION, siblings, "img").positives[0].operator == "copy"
-
-
-def test_replaced_word_is_of_its_class_and_mentioned_by_no_sibling():
-    mentioned = {word for caption in SIBLINGS for word in words(caption)}
-    for drawn in draws(only("negatives", "replace_word")):
-        old, new = words(clean(CAPTION)), words(drawn.negatives[0].text)
-        changed = [(a, b) for a, b in zip(old, new) if a != b and a not in ("a", "an")]
-        assert len(old) == len(new) and len(changed) == 1
-        assert changed[0][1] not in mentioned
-
-
-def test_replacing_keeps_the_article_right():
-    texts = {d.negatives[0].text for d in draws(only("negatives", "replace_word"), ["a red ball"], 200)}
-    assert "an orange ball" in texts and "a blue ball" in texts
-    assert not any(text.startswith(("a o", "an b", "an g")) for text in texts)
-
-
-def test_swapped_words_are_of_one_class():
-    texts = {d.negatives[0].text for d in draws(only("negatives", "swap_words"))}
-    assert "A small blue circle to the left of a large red square" in texts
-    assert "A large red circle to the left of a small blue square" in texts
+def only(kind, *operators):
+    """A policy of these operators of one type; `negate` remains the negatives' last resort."""
+    weights = {name: float(name in operators) for name in read_policy().operators[kind]}
+    return {kind: weights, "types": {other: float(other in (kind, "I")) for other in ("I", "II", "III")}}
 
 
 def test_the_same_draw_gives_the_same_samples_and_the_next_epoch_others():
     assert draws(SampleBuilder(seed=1)) == draws(SampleBuilder(seed=1))
     assert draws(SampleBuilder(seed=1)) != draws(SampleBuilder(seed=2))
-    assert len(set(draws(SampleBuilder()))) > 20
+    assert len(set(draws(SampleBuilder()))) > 50
 
 
-def test_a_zero_weight_switches_an_operator_off():
-    builder = SampleBuilder({"positives": {"truncate": 1, "concatenate": 0}, "negatives": {"shuffle_words": 1}})
-    assert {d.positives[0].operator for d in draws(builder)} == {"truncate"}
+def test_samples_do_not_depend_on_the_process():
+    code = f"from lavis_asym.asymmetry import SampleBuilder as B; print([B().build(c, {SIBLINGS!r}, 'k', 3) for c in {SIBLINGS!r}])"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1] and len(runs[0]) > 500
+
+
+def test_what_is_switched_off_is_left_out_and_changes_no_other_sample():
+    every, without_i, without_positives = (
+        draws(SampleBuilder({"types": types}), epochs=10) for types in ({}, {"I": 0}, {"II": 0, "III": 0})
+    )
+    for all_types, no_negatives, no_positives in zip(every, without_i, without_positives):
+        assert no_negatives.negatives == no_negatives.positive_negatives == ()
+        assert no_negatives.positives == all_types.positives
+        assert no_positives.positives == no_positives.positive_negatives == ()
+        assert no_positives.negatives == all_types.negatives
+
+
+@pytest.mark.parametrize("kind", ["II", "III"])
+def test_a_type_alone_gives_that_type(kind):
+    other = {"II": "III", "III": "II"}[kind]
+    assert {d.positives[0].type for d in draws(SampleBuilder({"types": {other: 0}}))} == {kind}
+
+
+def test_without_another_caption_type_iii_falls_back_on_type_ii():
+    for siblings in ((), (SIBLINGS[0],), (SIBLINGS[0].upper(), SIBLINGS[0] + " ")):
+        sample = SampleBuilder().build(SIBLINGS[0], siblings, "img").positives[0]
+        assert sample.type == "II" and sample.sources == (SIBLINGS[0],)
+
+
+def test_as_many_samples_as_the_policy_says_and_no_two_alike():
+    for drawn in draws(SampleBuilder({"count": {"positives": 3, "negatives": 4}})):
+        assert len(drawn.positives) == len(drawn.positive_negatives) == 3 and len(drawn.negatives) == 4
+        assert len({normalise(sample.text) for sample in drawn.negatives}) == 4
+        assert len({normalise(sample.text) for sample in drawn.positives}) == 3
+
+
+def test_given_samples_come_first():
+    builder = SampleBuilder({"count": {"positives": 2, "negatives": 2}})
+    negatives = ("a red submarine", SIBLINGS[1].upper())  # the second is true: it is a caption
+    drawn = builder.build(SIBLINGS[0], SIBLINGS, "k", 0, given_positives=("A plane.",), given_negatives=negatives)
+    assert [s.operator == "given" for s in drawn.negatives] == [True, False]
+    assert drawn.negatives[0].text == "a red submarine" and drawn.negatives[0].type == "I"
+    assert drawn.positives[0][:4] == ("A plane", "II", "given", ("A plane.",))
+    assert drawn.positives[1].operator != "given"
+
+
+def test_every_sample_says_what_was_changed():
+    builder = SampleBuilder(only("I", "replace_colour"))
+    for drawn in draws(builder, ("a red bus on a road",)):
+        ((old, new),) = drawn.negatives[0].changes
+        assert old.endswith("red") and new.split()[-1] in lexicon().alike and drawn.negatives[0].sources
+    joined = SampleBuilder({"types": {"II": 0}}).build("a red bus", ("a red bus", "two men talk"), "k").positives[0]
+    assert joined.sources == ("a red bus", "two men talk") and joined.changes == (("", ". Two men talk"),)
+
+
+def test_a_negative_on_token_vectors_keeps_the_caption():
+    policy = {"I": {**{name: 0 for name in TEXT_OPERATORS if name in read_policy().operators["I"]}, "zero_token": 1}}
+    sample = SampleBuilder(policy).build("a red bus .", (), "k").negatives[0]
+    assert sample.operator in EMBEDDING_OPERATORS and sample.text == "a red bus" and not sample.changes
 
 
 @pytest.mark.parametrize(
     "policy,message",
     [
-        ({"negative": {}}, "unknown key 'negative'"),
-        ({"negatives": {"truncate": 1}}, "unknown operator 'truncate'"),
-        ({"positives": {"truncate": -1}}, "weight >= 0"),
+        ({"I": {"swap_object": 1}}, "policy.I.swap_object: unknown key; did you mean swap_objects"),
+        ({"negatives": {}}, "policy.negatives: unknown key; known: types, count"),
+        ({"II": {"first_half": -1}}, "policy.II.first_half: expected a number >= 0"),
+        ({"count": {"positives": 1.5}}, "policy.count.positives: expected an integer >= 0"),
+        ({"types": 3}, "policy.types: expected a mapping"),
+        ({"III": {"join": 0}}, "policy.III: every operator has weight 0; set policy.types.III to 0"),
     ],
 )
 def test_a_wrong_policy_is_named(policy, message):
@@ -87,17 +119,30 @@ def test_a_wrong_policy_is_named(policy, message):
         SampleBuilder(policy)
 
 
-captions = st.one_of(st.text(max_size=60), st.lists(st.sampled_from("a an red two man left of dog".split())).map(" ".join))
+VOCABULARY = (
+    "a an the two red blue small wooden man woman her dogs plane airplane bench street kitchen on behind of with and no is are "
+    "where who ? . , there riding nobody old trees neatly left"
+).split()
+captions = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.sampled_from(VOCABULARY), max_size=12).map(" ".join),
+    st.lists(st.sampled_from(VOCABULARY), min_size=100, max_size=300).map(" ".join),
+)
 
 
-@settings(max_examples=300, deadline=None)
-@given(captions, st.lists(captions, max_size=4), st.integers(0, 3))
-def test_any_text_gives_samples_that_keep_the_rules(caption, siblings, epoch):
-    drawn = SampleBuilder().build(caption, siblings, "key", epoch)
+@settings(max_examples=400, deadline=None)
+@given(captions, st.lists(captions, max_size=4), st.integers(0, 3), st.lists(captions, max_size=2))
+def test_any_text_gives_samples_that_keep_the_rules(caption, siblings, epoch, negatives):
+    drawn = SampleBuilder().build(caption, siblings, "key", epoch, given_negatives=negatives)
     assert len(drawn.positives) == len(drawn.negatives) == len(drawn.positive_negatives) == 1
+    (positive,), (negative,), (its_negative,) = drawn
+    known = {word for text in (caption, *siblings) for word in words(text)}
     true = {normalise(text) for text in (caption, *siblings)}
-    assert normalise(drawn.negatives[0].text) not in true
-    positive = drawn.positives[0]
-    assert normalise(drawn.positive_negatives[0].text) not in true | {normalise(positive.text)}
-    assert set(words(positive.text)) <= {word for text in (caption, *siblings) for word in words(text)}
-    assert positive.sources and not drawn.negatives[0].sources
+    function_words = lexicon().function_words
+    assert positive.text.strip() and negative.text.strip() and its_negative.text.strip()
+    assert normalise(negative.text) not in true
+    assert normalise(its_negative.text) not in true | {normalise(positive.text)}
+    assert set(words(positive.text)) <= known | function_words
+    for sample in (negative, its_negative):
+        brought_in = set(words(sample.text)) - set(words(sample.base)) - function_words
+        assert sample.operator == "given" or brought_in.isdisjoint(known)

@@ -37,6 +37,19 @@ def test_records_of_one_image_are_joined(root):
     }
 
 
+def test_what_people_wrote_stays_with_its_caption(root):
+    write(root, "train", [
+        {"image": "a.jpg", "caption": "one", "image_id": "A", "negatives": ["no one", "not  one"]},
+        {"image": "a.jpg", "caption": ["three", "four"], "image_id": "A", "positives": ["3"]},
+        {"image": "sub/b.v1.png", "caption": "two", "image_id": 7, "negatives": []},
+    ])  # fmt: skip
+    first, second = read_layout(root)["train"]
+    assert first == Record(
+        "a.jpg", ("one", "three", "four"), "A", ((), ("3",), ("3",)), (("no one", "not one"), (), ())
+    )
+    assert second == Record("sub/b.v1.png", ("two",), "7")
+
+
 RECORD = {"image": "c.jpg", "caption": ["x"], "image_id": "C"}
 
 
@@ -54,6 +67,8 @@ RECORD = {"image": "c.jpg", "caption": ["x"], "image_id": "C"}
         ([{**RECORD, "image_id": "A"}], r"image_id 'A' stands in train.json and in val.json"),
         ([{**RECORD, "image": "a.jpg"}], r"image 'a.jpg' stands in train.json and in val.json"),
         ([RECORD, {**RECORD, "image": "a.jpg"}], r"record 1: image_id 'C' stands for 'c.jpg' and 'a.jpg'"),
+        ([{**RECORD, "negatives": "y"}], r"'negatives' of 'c.jpg' must be a list of texts, got 'y'"),
+        ([{**RECORD, "positives": ["y", " "]}], r"'positives' of 'c.jpg' must be a list of texts"),
         (["x"], r"record 0: expected an object"),
         ({}, r"val.json: expected a non-empty list of records, got dict"),
         ([], r"val.json: expected a non-empty list"),

@@ -101,6 +101,24 @@ def test_five_passes_give_each_caption_once(feature_shards):
     assert len(seen) == 24 * 5
 
 
+def test_what_people_wrote_reaches_the_processor(scenes_root, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "images").symlink_to(scenes_root / "images")
+    records = json.loads((scenes_root / "train.json").read_text())
+    given = [{**r, "negatives": [f"not {r['caption']}"]} if k % 2 else r for k, r in enumerate(records)]
+    (root / "train.json").write_text(json.dumps(given))
+    written = {(r["image_id"], " ".join(r["caption"].split())): r.get("negatives", []) for r in given}
+
+    def process(caption, siblings, key, epoch, positives=(), negatives=()):
+        assert list(negatives) == written[key, caption] and not positives
+        return caption
+
+    folder = prepare_images(root, tmp_path / "storage", 4)
+    passes = TrainStream(folder, "train", lambda image: torch.zeros(1), process, seed=5)
+    assert len({(item["image_id"], item["text_input"]) for item in islice(passes, 48)}) > 24
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_pass_gives_every_image_once(feature_shards, workers):
     """Also as LAVIS wraps it: in a ChainDataset, batched by a DataLoader."""

@@ -74,11 +74,11 @@ def test_whose_caption_it_is_does_not_enter_a_score(model, feature_shards):
     assert (permuted == i2t[:, order]).all() and (permuted_t2i == t2i[order]).all()
 
 
-def batch(samples):
+def batch(samples, policy=None):
     from lavis_asym.processors import AsymCaptionProcessor
 
     captions = [["A red circle", "two stars ."], ["a blue heart", "one heart"], ["two stars", "a green square"]]
-    process = AsymCaptionProcessor(samples=samples)
+    process = AsymCaptionProcessor(samples=samples, policy=policy)
     texts = [process(own[0], siblings=own, key=str(k), epoch=0) for k, own in enumerate(captions)]
     if samples:
         texts = {key: [text[key] for text in texts] for key in texts[0]}
@@ -112,6 +112,31 @@ def test_texts_known_to_be_true_of_an_image_are_not_its_negatives(registered):
     }
     assert _known(texts, "caption").tolist() == [[True, False, False], [True, True, False], [True, False, True]]
     assert _known(texts, "positive").tolist() == [[True, False, False], [False, True, False], [True, False, True]]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"count": {"positives": 2, "negatives": 3}},
+        {"types": {"I": 0}},
+        {"types": {"II": 0, "III": 0}},
+        {"I": {"gaussian_noise": 1e9, "zero_token": 1e9}},
+    ],
+)
+def test_whatever_the_policy_draws_trains(registered, policy):
+    import lavis_asym
+
+    losses = lavis_asym.load_model().train()(batch(True, policy))
+    assert losses["loss"].isfinite() and losses["loss"] > 0
+    assert ("loss_positive" in losses) == ("types" not in policy or "I" in policy["types"])
+
+
+def test_a_caption_whose_token_vectors_are_perturbed_is_not_known_to_be_true(registered):
+    from lavis_asym.models.asym_retrieval import _known
+
+    texts = {"negative": ["a dog\na cat", "a cat\na bus"], "siblings": ["a dog", "a cat"]}
+    texts["negative_operator"] = ["zero_token\nreplace_object", "negate\nnegate"]
+    assert _known(texts, "negative").tolist() == [[False, False, False, False], [False, True, True, False]]
 
 
 def saved(model, path, change):

@@ -1,0 +1,213 @@
+"""A caption as units: words and known phrases with their readings, and how an edited caption is written again."""
+
+import re
+from functools import lru_cache
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from lavis_asym.asymmetry.lexicon import Concept, Reading, article, lexicon
+from lavis_asym.asymmetry.text import clean, words
+
+_TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+")
+PARSES_KEPT = 4096
+
+NOMINAL = ("noun", "word")
+MODIFIERS = ("adjective", "colour", "size", "material", "state")
+PUNCTUATION = "punctuation"
+MODALS = ("to", "can", "could", "will", "would", "may", "might", "should", "must")
+# Where a word has several readings, the first of these that it has counts, unless its neighbours say otherwise.
+PRIORITY = (
+    "nobody question determiner many number relation preposition conjunction clause pronoun link "
+    "colour size material action verb noun state adjective adverb particle"
+).split()
+
+
+class Unit(NamedTuple):
+    """A word, a known phrase or a punctuation mark."""
+
+    gap: str  # the white space before it
+    text: str
+    lower: str
+    kind: str  # one of PRIORITY, "word" where unknown, or PUNCTUATION
+    readings: Tuple[Reading, ...]
+
+    def reading(self, kind: str) -> Optional[Reading]:
+        return next((reading for reading in self.readings if reading.kind == kind), None)
+
+
+class Parse(NamedTuple):
+    """A cleaned caption's units."""
+
+    text: str
+    units: Tuple[Unit, ...]
+    sentence: Tuple[int, ...]  # the number of the sentence that each unit stands in
+    scope: Tuple[int, ...]  # the first unit of each unit's sentence that is a word of `scope`; else the number of units
+    negation: int  # the first unit that denies something, so that a false detail behind it would be true
+
+    @property
+    def answer(self) -> int:
+        """First unit of the answer in "question? answer"; 0 where the caption is none."""
+        marks = [i for i, unit in enumerate(self.units) if unit.text == "?"]
+        return marks[0] + 1 if marks and self.units[0].kind == "question" and marks[0] + 1 < len(self.units) else 0
+
+    def scoped(self, start: int, stop: int) -> bool:
+        """Whether a word of `scope` ("no", "only", "every") stands in the sentence of unit `start` before `stop`."""
+        return self.scope[start] < stop
+
+    def render(self, changes: Mapping[int, Optional[str]]) -> str:
+        """The caption with some units replaced (None drops one); articles and first letters set right.
+
+        A caption of which nothing is left is "".
+        """
+        kept = [
+            (i, changes.get(i, unit.text)) for i, unit in enumerate(self.units) if changes.get(i, unit.text) is not None
+        ]
+        pieces: List[str] = []
+        for place, (i, text) in enumerate(kept):
+            unit = self.units[i]
+            if unit.lower in ("a", "an") and unit.kind == "determiner" and place + 1 < len(kept):
+                following, after = kept[place + 1]
+                if following != i + 1 or following in changes:
+                    text = article(after) if unit.text.islower() else article(after).capitalize()
+            begins = not place or self.sentence[kept[place - 1][0]] != self.sentence[i]
+            first = not i or self.sentence[i - 1] != self.sentence[i]
+            if begins and not first and self._capitalised(i) or first and i in changes and unit.text[0].isupper():
+                text = text[:1].upper() + text[1:]
+            pieces.append((unit.gap if place else "") + text)
+        return "".join(pieces)
+
+    def _capitalised(self, i: int) -> bool:
+        """Whether the sentence of unit i begins with a capital letter."""
+        return self.units[self.sentence.index(self.sentence[i])].text[0].isupper()
+
+
+@lru_cache(maxsize=PARSES_KEPT)
+def parse(caption: str) -> Parse:
+    """The units of the cleaned caption."""
+    known = lexicon()
+    text = clean(caption)
+    found = list(_TOKEN.finditer(text))
+    lower = [match.group().lower() for match in found]
+    raw: List[Tuple[str, str, str, Tuple[Reading, ...]]] = []
+    position = end = 0
+    while position < len(found):
+        length = known.phrase_at(lower, position) if lower[position] in known.lengths else 1
+        first, last = found[position], found[position + length - 1]
+        if length > 1 and text[first.start() : last.end()].lower() != " ".join(lower[position : position + length]):
+            length, last = 1, first  # punctuation or line breaks inside
+        phrase = " ".join(lower[position : position + length])
+        raw.append(
+            (text[end : first.start()], text[first.start() : last.end()], phrase, tuple(known.readings.get(phrase, ())))
+        )
+        position, end = position + length, last.end()
+    units: List[Unit] = []
+    sentence: List[int] = []
+    number = 0
+    for i, (gap, piece, phrase, readings) in enumerate(raw):
+        following = raw[i + 1] if i + 1 < len(raw) else None
+        units.append(Unit(gap, piece, phrase, _kind(phrase, readings, units, following), readings))
+        sentence.append(number)
+        if piece in ".?!":
+            number += 1
+    first: Dict[int, int] = {}
+    for i, unit in enumerate(units):
+        if unit.lower in known.closed["scope"]:
+            first.setdefault(sentence[i], i)
+    return Parse(
+        text, tuple(units), tuple(sentence), tuple(first.get(k, len(units)) for k in sentence), _negation(units)
+    )
+
+
+def _negation(units: Sequence[Unit]) -> int:
+    first = next((i for i, unit in enumerate(units) if unit.lower in lexicon().closed["negation"]), len(units))
+    return 0 if first < len(units) and units[0].kind == "question" else first
+
+
+def kind_at(units: Sequence[Unit], i: int) -> str:
+    """The kind of unit i; beyond either end as if punctuation stood there."""
+    return units[i].kind if 0 <= i < len(units) else PUNCTUATION
+
+
+def _kind(phrase: str, readings: Sequence[Reading], before: Sequence[Unit], following) -> str:
+    if not phrase[0].isalnum():
+        return PUNCTUATION
+    kinds = {reading.kind for reading in readings}
+    if not kinds:
+        if phrase.endswith(("'s", "s'", "’s")):
+            return "adjective"  # a possessive stands where an adjective does
+        return "adverb" if phrase.endswith("ly") else "verb" if phrase.endswith(("ing", "ed")) else "word"
+    previous = before[-1].kind if before else ""
+    if kinds == {"noun"} and (previous == "pronoun" or before and before[-1].lower in MODALS):
+        return "link"  # "Where would you shop?"
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    follows_noun_phrase = following is not None and (not following[3] or any(r.kind == "noun" for r in following[3]))
+    follows_noun_phrase = follows_noun_phrase and following[2][0].isalnum()
+    if "noun" in kinds and kinds & set(MODIFIERS):
+        attribute = next(kind for kind in PRIORITY if kind in kinds and kind in MODIFIERS)
+        return attribute if follows_noun_phrase or previous not in ("determiner", "preposition", "number") else "noun"
+    if "noun" in kinds and kinds & {"verb", "action", "link"}:
+        return (
+            "noun"
+            if previous in ("determiner", "many", "number", *MODIFIERS)
+            else next(k for k in PRIORITY if k in kinds)
+        )
+    return next(kind for kind in PRIORITY if kind in kinds)
+
+
+class Mentions(NamedTuple):
+    """What captions name."""
+
+    words: FrozenSet[str]
+    phrases: FrozenSet[str]  # the words, and runs of them as long as a known phrase
+    implied: FrozenSet[str]  # all words that can be true of the things named
+    scenes: FrozenSet[str]  # of the things named
+
+
+@lru_cache(maxsize=PARSES_KEPT)
+def mentions(caption: str) -> Mentions:
+    """What one caption names."""
+    known = lexicon()
+    sequence = words(caption.replace("-", " - "))
+    phrases = set(sequence)
+    for position, word in enumerate(sequence):
+        for length in known.lengths.get(word, ()):
+            phrases.add(" ".join(sequence[position : position + length]))
+    concepts = [concept for phrase in phrases for concept in known.concepts_of.get(phrase, ())]
+    return Mentions(
+        frozenset(sequence),
+        frozenset(phrases),
+        frozenset().union(*(concept.words for concept in concepts)),
+        frozenset().union(*(concept.scenes for concept in concepts)),
+    )
+
+
+class Context:
+    """What is known to be true of the image: its captions, and what they name.
+
+    Args:
+        captions: all captions of the image, the one at hand among them.
+        max_words: of a joined text.
+    Attributes:
+        sources: what `join` reports: the captions that its text was made from.
+    """
+
+    def __init__(self, captions: Sequence[str], max_words: int = 40):
+        self.captions = tuple(captions)
+        self.max_words = max_words
+        self.sources: Tuple[str, ...] = ()
+        every = zip(*map(mentions, self.captions))
+        self.words, self.phrases, self.implied, self.scenes = (frozenset().union(*own) for own in every)
+
+    def may_bring_in(self, substitute: str) -> bool:
+        """Whether no caption mentions a word, nor one like it in meaning."""
+        return self.phrases.isdisjoint(lexicon().alike.get(substitute, (substitute,)))
+
+    def may_name(self, concept: Concept) -> bool:
+        """Whether no caption names the concept, by any of its words, nor a thing of its scenes, and a photo that
+        showed it would have it named."""
+        return (
+            not concept.common
+            and self.phrases.isdisjoint(concept.words)
+            and self.scenes.isdisjoint(concept.scenes)
+            and concept.head not in self.implied
+        )

@@ -1,0 +1,30 @@
+"""`lavis-asym COMMAND ...`: one module a command, each with `HELP`, `add_arguments(parser)` and `run(arguments)`."""
+
+import argparse
+import sys
+from importlib import import_module
+from typing import Optional, Sequence
+
+from lavis_asym.errors import UserError
+
+COMMANDS = ("samples",)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run a command; 0 where it did what it was asked, 2 after an error that the user can mend."""
+    parser = argparse.ArgumentParser(prog="lavis-asym", description="Asymmetry-sensitive image-text retrieval.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = import_module(f"lavis_asym.cli.{name}")
+        command = commands.add_parser(
+            name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    parsed = parser.parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except UserError as error:
+        print(f"lavis-asym: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,147 @@
+"""Show the samples that training would draw for some captions: type, operator, and what was changed.
+
+  I    a detail does not match the photo        negative
+  II   the text says less than the caption      positive
+  III  the text says more than the caption      positive
+
+Words that were dropped are shown as [-word-], words that came in as {+word+}; in colour on a terminal.
+
+examples:
+  lavis-asym samples --ann train.json                        20 captions, in the terminal
+  lavis-asym samples --ann train.json --images images -n 50 --html samples.html
+                                                             the same with the photos, as one page to open or send
+  lavis-asym samples --ann train.json --epoch 1              what the next epoch draws for the same captions
+  lavis-asym samples --ann train.json --policy types.II=0 --policy I.shuffle_words=0
+                                                             without type II, and no shuffled words
+
+Read a few dozen before you train: a negative that is true of the photo, or a positive that is not, teaches the model
+the wrong thing. Switch the operator that made it off, in the run as here:
+  --options datasets.asym_custom.text_processor.train.policy.I.shuffle_words=0
+All operators and their weights: lavis_asym/asymmetry/policy.yaml.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import yaml
+
+from lavis_asym.asymmetry import AsymmetrySamples, Sample, SampleBuilder
+from lavis_asym.asymmetry.text import clean, compare
+from lavis_asym.cli.page import write_page
+from lavis_asym.errors import UserError
+
+HELP = "show the generated samples of some captions"
+PLAIN = ("[-{}-]", "{{+{}+}}")
+COLOURED = ("\033[31;9m{}\033[0m", "\033[32;1m{}\033[0m")
+INDENT = 36  # of the texts
+
+Images = Dict[str, Dict[str, Any]]
+
+
+class Shown(NamedTuple):
+    """A caption and its samples."""
+
+    image: str
+    caption: str
+    siblings: Tuple[str, ...]
+    rows: Tuple[Tuple[str, Sample], ...]  # role and sample; a positive's own negative follows it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ann", required=True, type=Path, help="records in LAVIS's layout, such as train.json")
+    parser.add_argument("--images", type=Path, help="the folder that the records' image names lie in, for --html")
+    parser.add_argument("-n", type=int, default=20, help="how many captions, each of another image (default 20)")
+    parser.add_argument("--html", type=Path, help="also write one self-contained page")
+    parser.add_argument("--policy", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of captions and of the samples (default 0)")
+    parser.add_argument("--epoch", type=int, default=0, help="the pass over the data (default 0)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the samples, and write the page if asked for.
+
+    Raises:
+        UserError: no such file or folder, records of another layout, or a wrong policy.
+    """
+    if arguments.images and not arguments.images.is_dir():
+        raise UserError(f"--images {arguments.images}: no such folder")
+    try:
+        builder = SampleBuilder(_policy(arguments.policy), arguments.seed)
+    except ValueError as error:
+        raise UserError(f"--policy: {error}") from None
+    shown = list(_drawn(builder, _read(arguments.ann), arguments))
+    marks = COLOURED if sys.stdout.isatty() and "NO_COLOR" not in os.environ else PLAIN
+    for item in shown:
+        print(f"\n{item.image}\n{'caption':{INDENT}}{clean(item.caption)}")
+        for role, sample in item.rows:
+            print(f"{role:13}{sample.type:5}{sample.operator:18}{_marked(sample, marks)}")
+    operators = Counter(sample.operator for item in shown for _, sample in item.rows)
+    print("\n" + ", ".join(f"{name} {count}" for name, count in operators.most_common()))
+    if arguments.html:
+        write_page(arguments.html, shown, arguments.images)
+        print(f"written: {arguments.html}")
+
+
+def _drawn(builder: SampleBuilder, images: Images, arguments: argparse.Namespace) -> Iterator[Shown]:
+    rng = random.Random(arguments.seed)
+    for key in rng.sample(sorted(images), min(arguments.n, len(images))):
+        captions = tuple(caption for caption, _ in images[key]["captions"])
+        caption, given = rng.choice(images[key]["captions"])
+        samples = builder.build(caption, captions, key, arguments.epoch, *given)
+        yield Shown(images[key]["image"], caption, captions, tuple(_rows(samples)))
+
+
+def _rows(samples: AsymmetrySamples) -> List[Tuple[str, Sample]]:
+    rows = [("negative", sample) for sample in samples.negatives]
+    for number, positive in enumerate(samples.positives):
+        rows.append(("positive", positive))
+        rows += [("its negative", sample) for sample in samples.positive_negatives[number : number + 1]]
+    return rows
+
+
+def _marked(sample: Sample, marks: Sequence[str]) -> str:
+    pieces: List[str] = []
+    for pair in compare(sample.base, sample.text):
+        if pair[0] == pair[1]:
+            pieces.append(pair[0])
+        else:
+            pieces += [" " + mark.format(words.strip()) for mark, words in zip(marks, pair) if words]
+    return "".join(pieces).strip()
+
+
+def _read(path: Path) -> Images:
+    """image_id -> `image` and `captions`: pairs of a caption and its given (positives, negatives)."""
+    try:
+        images: Images = {}
+        for record in json.loads(path.read_text(encoding="utf-8")):
+            own = images.setdefault(str(record.get("image_id", record["image"])), {"image": record["image"]})
+            captions = [record["caption"]] if isinstance(record["caption"], str) else record["caption"]
+            given = (record.get("positives", ()), record.get("negatives", ()))
+            own.setdefault("captions", []).extend((caption, given) for caption in captions)
+        return images
+    except FileNotFoundError:
+        raise UserError(f"--ann {path}: no such file") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        expected = 'a JSON list of {"image": str, "caption": str or list of str, "image_id": str}'
+        raise UserError(f"--ann {path}: expected {expected}; {type(error).__name__}: {error}") from None
+
+
+def _policy(options: Sequence[str]) -> Dict[str, Any]:
+    """`types.II=0` -> {"types": {"II": 0}}, all options together."""
+    policy: Dict[str, Any] = {}
+    for option in options:
+        path, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"{option!r}: expected KEY=VALUE, such as types.II=0")
+        *sections, key = path.split(".")
+        section = policy
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = yaml.safe_load(value)
+    return policy

@@ -12,8 +12,8 @@ from torch.utils.data import ChainDataset, DataLoader
 
 from lavis_asym.data import features, writing
 from lavis_asym.data.evaluation_set import EvaluationSet
-from lavis_asym.data.prepare import prepare_features, prepare_images
 from lavis_asym.data.fields import decode_text, image_field
+from lavis_asym.data.prepare import prepare_features, prepare_images
 from lavis_asym.data.shards import read_index, shard_samples
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError

@@ -4,6 +4,7 @@ Pure Python; nothing of LAVIS. Only `asymmetry.embedding` needs torch, and is im
 """
 
 from lavis_asym.asymmetry.builder import AsymmetrySamples, Sample, SampleBuilder
+from lavis_asym.asymmetry.join import content
 from lavis_asym.asymmetry.text import normalise
 
-__all__ = ["AsymmetrySamples", "Sample", "SampleBuilder", "normalise"]
+__all__ = ["AsymmetrySamples", "Sample", "SampleBuilder", "content", "normalise"]

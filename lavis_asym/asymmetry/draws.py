@@ -21,11 +21,7 @@ def by_weight(weights: Mapping[str, float], rng: random.Random) -> Iterator[str]
     """Names in a random order, the heavier the earlier: weighted draws without replacement."""
     left = dict(weights)
     while left:
-        threshold = rng.random() * sum(left.values())
-        for name, weight in left.items():
-            threshold -= weight
-            if threshold < 0:
-                break
+        name = rng.choices(list(left), list(left.values()))[0]
         del left[name]
         yield name
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import AbstractSet, FrozenSet, Optional, Set
 
 from lavis_asym.asymmetry.lexicon import lexicon
-from lavis_asym.asymmetry.parse import PARSES_KEPT, PUNCTUATION, Context, parse
+from lavis_asym.asymmetry.parse import PARSES_KEPT, Context, parse
 from lavis_asym.asymmetry.text import clean, words
 
 NEAR_DUPLICATE = 0.8  # share of common content words (Jaccard) from which two captions say the same
@@ -56,22 +56,8 @@ def _overlap(one: AbstractSet[str], other: AbstractSet[str]) -> bool:
 def content(caption: str) -> FrozenSet[str]:
     """What a caption speaks of: its content words, each concept under one name."""
     known = lexicon()
-    return frozenset(
-        known.concepts_of[unit.lower][0].head if unit.lower in known.concepts_of else unit.lower
-        for unit in parse(caption).units
-        if unit.kind
-        not in (
-            PUNCTUATION,
-            "determiner",
-            "preposition",
-            "conjunction",
-            "clause",
-            "link",
-            "pronoun",
-            "many",
-            "question",
-        )
-    )
+    concepts = ((word, known.concepts_of.get(word)) for word in words(caption) if word not in known.function_words)
+    return frozenset(own[0].head if own else word for word, own in concepts)
 
 
 def _joined(text: str, other: str, rng: random.Random) -> str:
@@ -80,8 +66,9 @@ def _joined(text: str, other: str, rng: random.Random) -> str:
         return f"{text} {_sentence(other)}"
     if any(mark in text + other for mark in "?!"):
         return f"{text}. {_sentence(other)}"
-    connector = rng.choice(CONNECTORS) if _is_clause(text) == _is_clause(other) else ". "
-    return f"{text}{connector}{_sentence(other) if connector == '. ' else _continued(other)}"
+    connector = rng.choice(CONNECTORS)
+    continued = _continued(other) if connector != ". " and _is_clause(text) == _is_clause(other) else None
+    return f"{text}. {_sentence(other)}" if continued is None else f"{text}{connector}{continued}"
 
 
 def _is_clause(text: str) -> bool:
@@ -93,8 +80,10 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _continued(text: str) -> str:
-    """The text as it goes on inside a sentence: a known word that only begins with a capital because it stood first."""
-    first = words(text)[0]
-    known = parse(text).units[0].kind != "word" and (text[1:2].islower() or len(first) == 1)
-    return text[:1].lower() + text[1:] if known else text
+def _continued(text: str) -> Optional[str]:
+    """The text as it goes on inside a sentence; None where it may begin with a name."""
+    first = parse(text).units[0]
+    if text[0].islower():
+        return text
+    known = first.kind != "word" and (text[1:2].islower() or len(words(text)[0]) == 1)
+    return text[0].lower() + text[1:] if known else None

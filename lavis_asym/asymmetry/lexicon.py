@@ -17,6 +17,12 @@ PATH = Path(__file__).with_name("lexicon.yaml")
 SINGULAR, PLURAL, UNCOUNTABLE = "singular", "plural", "uncountable"
 ATTRIBUTES = ("colour", "size", "material", "state")
 FUNCTION_KINDS = "determiner preposition pronoun nobody negation question link conjunction clause".split()
+# Where a word has several readings, the first of these that it has counts, unless its neighbours say otherwise.
+PRIORITY = (
+    "nobody question determiner many number relation preposition conjunction clause pronoun link "
+    "colour size material action verb noun state adjective adverb particle"
+).split()
+SINGULAR_IN_S = "glass grass bus dress tennis gas class cactus compass circus canvas walrus citrus".split()
 _inflect = inflect.engine()
 
 
@@ -55,7 +61,7 @@ class Lexicon:
 
     def __init__(self, path: Path = PATH):
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        self.readings: Dict[str, List[Reading]] = {}
+        self._readings: Dict[str, List[Reading]] = {}
         self.groups: Dict[str, List[Concept]] = {}
         self.alike: Dict[str, FrozenSet[str]] = {}  # a substitute -> the words that mean (nearly) the same
         for group, section in data["nouns"].items():
@@ -71,6 +77,8 @@ class Lexicon:
             for phrase in members:
                 if kind not in ("scope", "negation", "picture"):  # properties beside a word's reading
                     self._add(phrase, Reading(kind))
+        self.readings = {phrase: tuple(own) for phrase, own in self._readings.items()}
+        self.kinds = {phrase: _kinds(own) for phrase, own in self.readings.items()}  # the first in PRIORITY first
         self.function_words = frozenset(
             word for kind in FUNCTION_KINDS for phrase in self.closed[kind] for word in phrase.split()
         )
@@ -95,7 +103,7 @@ class Lexicon:
         return 1
 
     def _add(self, phrase: str, reading: Reading) -> None:
-        self.readings.setdefault(phrase, []).append(reading)
+        self._readings.setdefault(phrase, []).append(reading)
 
     def _add_nouns(self, group: str, section: Dict[str, str]) -> None:
         concepts = [_concept(group, line) for line in section["members"].splitlines()]
@@ -157,6 +165,10 @@ class Lexicon:
         self.male["him"] = "her"
 
 
+def _kinds(readings: Sequence[Reading]) -> Tuple[str, ...]:
+    return tuple(sorted({reading.kind for reading in readings}, key=PRIORITY.index))
+
+
 def _phrase_lengths(phrases: Iterable[str]) -> Dict[str, Tuple[int, ...]]:
     """The longest first."""
     lengths: Dict[str, Set[int]] = {}
@@ -184,13 +196,10 @@ def lexicon() -> Lexicon:
 
 
 @lru_cache(maxsize=None)
-def _singular(word: str) -> Optional[str]:
+def _singular(noun: str) -> Optional[str]:
     """The singular of a plural noun; None of any other word."""
-    return (
-        None
-        if word in ("glass", "grass", "bus", "dress", "tennis", "gas", "class")
-        else _inflect.singular_noun(word) or None
-    )
+    last = noun.split()[-1]
+    return None if last in SINGULAR_IN_S else _inflect.singular_noun(last) or None
 
 
 def _phrases(text: str) -> List[str]:

@@ -14,11 +14,6 @@ NOMINAL = ("noun", "word")
 MODIFIERS = ("adjective", "colour", "size", "material", "state")
 PUNCTUATION = "punctuation"
 MODALS = ("to", "can", "could", "will", "would", "may", "might", "should", "must")
-# Where a word has several readings, the first of these that it has counts, unless its neighbours say otherwise.
-PRIORITY = (
-    "nobody question determiner many number relation preposition conjunction clause pronoun link "
-    "colour size material action verb noun state adjective adverb particle"
-).split()
 
 
 class Unit(NamedTuple):
@@ -27,7 +22,7 @@ class Unit(NamedTuple):
     gap: str  # the white space before it
     text: str
     lower: str
-    kind: str  # one of PRIORITY, "word" where unknown, or PUNCTUATION
+    kind: str  # one of `lexicon.PRIORITY`, "word" where unknown, or PUNCTUATION
     readings: Tuple[Reading, ...]
 
     def reading(self, kind: str) -> Optional[Reading]:
@@ -58,9 +53,7 @@ class Parse(NamedTuple):
 
         A caption of which nothing is left is "".
         """
-        kept = [
-            (i, changes.get(i, unit.text)) for i, unit in enumerate(self.units) if changes.get(i, unit.text) is not None
-        ]
+        kept = [(i, t) for i, unit in enumerate(self.units) if (t := changes.get(i, unit.text)) is not None]
         pieces: List[str] = []
         for place, (i, text) in enumerate(kept):
             unit = self.units[i]
@@ -85,41 +78,58 @@ def parse(caption: str) -> Parse:
     """The units of the cleaned caption."""
     known = lexicon()
     text = clean(caption)
-    found = list(_TOKEN.finditer(text))
-    lower = [match.group().lower() for match in found]
-    raw: List[Tuple[str, str, str, Tuple[Reading, ...]]] = []
-    position = end = 0
-    while position < len(found):
-        length = known.phrase_at(lower, position) if lower[position] in known.lengths else 1
-        first, last = found[position], found[position + length - 1]
-        if length > 1 and text[first.start() : last.end()].lower() != " ".join(lower[position : position + length]):
-            length, last = 1, first  # punctuation or line breaks inside
-        phrase = " ".join(lower[position : position + length])
-        raw.append(
-            (text[end : first.start()], text[first.start() : last.end()], phrase, tuple(known.readings.get(phrase, ())))
-        )
-        position, end = position + length, last.end()
+    pieces = _pieces(text)
     units: List[Unit] = []
     sentence: List[int] = []
-    number = 0
-    for i, (gap, piece, phrase, readings) in enumerate(raw):
-        following = raw[i + 1] if i + 1 < len(raw) else None
-        units.append(Unit(gap, piece, phrase, _kind(phrase, readings, units, following), readings))
+    number, previous = 0, None
+    for i, (gap, piece, phrase) in enumerate(pieces):
+        following = pieces[i + 1][2] if i + 1 < len(pieces) else "."
+        kind = _kind(phrase, previous, following, known.kinds)
+        previous = Unit(gap, piece, phrase, kind, known.readings.get(phrase, ()))
+        units.append(previous)
         sentence.append(number)
         if piece in ".?!":
             number += 1
+    return Parse(text, tuple(units), tuple(sentence), _scope(units, sentence), _negation(units))
+
+
+def _pieces(text: str) -> List[Tuple[str, str, str]]:
+    """White space, text and lower-cased text of each word, longest known phrase, or mark."""
+    known = lexicon()
+    spans = [match.span() for match in _TOKEN.finditer(text)]
+    lower = [text[start:stop].lower() for start, stop in spans]
+    pieces = []
+    position = end = 0
+    while position < len(spans):
+        start, stop = spans[position]
+        phrase, length = lower[position], 1
+        if phrase in known.lengths:
+            length = known.phrase_at(lower, position)
+            longest = " ".join(lower[position : position + length])
+            if text[start : spans[position + length - 1][1]].lower() == longest:  # no punctuation inside
+                phrase, stop = longest, spans[position + length - 1][1]
+            else:
+                length = 1
+        pieces.append((text[end:start], text[start:stop], phrase))
+        position, end = position + length, stop
+    return pieces
+
+
+def _scope(units: Sequence[Unit], sentence: Sequence[int]) -> Tuple[int, ...]:
+    reaching = lexicon().closed["scope"]
     first: Dict[int, int] = {}
     for i, unit in enumerate(units):
-        if unit.lower in known.closed["scope"]:
+        if unit.lower in reaching:
             first.setdefault(sentence[i], i)
-    return Parse(
-        text, tuple(units), tuple(sentence), tuple(first.get(k, len(units)) for k in sentence), _negation(units)
-    )
+    return tuple([first.get(number, len(units)) for number in sentence]) if first else (len(units),) * len(units)
 
 
 def _negation(units: Sequence[Unit]) -> int:
-    first = next((i for i, unit in enumerate(units) if unit.lower in lexicon().closed["negation"]), len(units))
-    return 0 if first < len(units) and units[0].kind == "question" else first
+    denying = lexicon().closed["negation"]
+    for i, unit in enumerate(units):
+        if unit.lower in denying:
+            return 0 if units[0].kind == "question" else i
+    return len(units)
 
 
 def kind_at(units: Sequence[Unit], i: int) -> str:
@@ -127,31 +137,31 @@ def kind_at(units: Sequence[Unit], i: int) -> str:
     return units[i].kind if 0 <= i < len(units) else PUNCTUATION
 
 
-def _kind(phrase: str, readings: Sequence[Reading], before: Sequence[Unit], following) -> str:
+def _kind(phrase: str, previous: Optional[Unit], following: str, known: Mapping[str, Tuple[str, ...]]) -> str:
+    """The kind of a unit between two others, of which the one before is known and the one behind is a phrase."""
+    kinds = known.get(phrase)
+    if kinds is None:
+        return _kind_of_unknown(phrase)
+    before = previous.kind if previous else PUNCTUATION
+    if len(kinds) == 1:
+        a_verb = kinds[0] == "noun" and (before == "pronoun" or previous and previous.lower in MODALS)
+        return "link" if a_verb else kinds[0]  # "Where would you shop?"
+    if "noun" not in kinds:
+        return kinds[0]
+    if kinds[0] in MODIFIERS or kinds[1] in MODIFIERS:
+        attribute = next(kind for kind in kinds if kind in MODIFIERS)
+        of_noun = "noun" in known.get(following, ("noun",)) and following[0].isalnum()
+        return attribute if of_noun or before not in ("determiner", "preposition", "number") else "noun"
+    acts = not {"verb", "action", "link"}.isdisjoint(kinds)
+    return "noun" if acts and before in ("determiner", "many", "number", *MODIFIERS) else kinds[0]
+
+
+def _kind_of_unknown(phrase: str) -> str:
     if not phrase[0].isalnum():
         return PUNCTUATION
-    kinds = {reading.kind for reading in readings}
-    if not kinds:
-        if phrase.endswith(("'s", "s'", "’s")):
-            return "adjective"  # a possessive stands where an adjective does
-        return "adverb" if phrase.endswith("ly") else "verb" if phrase.endswith(("ing", "ed")) else "word"
-    previous = before[-1].kind if before else ""
-    if kinds == {"noun"} and (previous == "pronoun" or before and before[-1].lower in MODALS):
-        return "link"  # "Where would you shop?"
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    follows_noun_phrase = following is not None and (not following[3] or any(r.kind == "noun" for r in following[3]))
-    follows_noun_phrase = follows_noun_phrase and following[2][0].isalnum()
-    if "noun" in kinds and kinds & set(MODIFIERS):
-        attribute = next(kind for kind in PRIORITY if kind in kinds and kind in MODIFIERS)
-        return attribute if follows_noun_phrase or previous not in ("determiner", "preposition", "number") else "noun"
-    if "noun" in kinds and kinds & {"verb", "action", "link"}:
-        return (
-            "noun"
-            if previous in ("determiner", "many", "number", *MODIFIERS)
-            else next(k for k in PRIORITY if k in kinds)
-        )
-    return next(kind for kind in PRIORITY if kind in kinds)
+    if phrase.endswith(("'s", "s'", "’s")):
+        return "adjective"  # a possessive stands where an adjective does
+    return "adverb" if phrase.endswith("ly") else "verb" if phrase.endswith(("ing", "ed")) else "word"
 
 
 class Mentions(NamedTuple):

@@ -7,10 +7,11 @@ import random
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from lavis_asym.asymmetry.draws import pick, shuffled
-from lavis_asym.asymmetry.lexicon import SINGULAR, article, lexicon
+from lavis_asym.asymmetry.lexicon import PLURAL, SINGULAR, article, lexicon
 from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, PUNCTUATION, Context, Parse, Unit, kind_at, parse
 
 OF_THE_LIVING, NOT_OF_THE_LIVING = ("young", "elderly"), ("new",)
+PLACES = ("room", "site", "way", "ground", "water_body")
 Places = List[Tuple[int, Sequence[str]]]  # unit -> what may stand in its place
 
 
@@ -78,7 +79,7 @@ def replace_object(caption: str, rng: random.Random, context: Context) -> Option
     for i in shuffled([i for i, unit in enumerate(parsed.units[: parsed.negation]) if unit.kind == "noun"], rng):
         noun = parsed.units[i].reading("noun")
         if noun.concept is not None and noun.number and _stands_alone(parsed, i):
-            preposition = _preposition(parsed.units, i) if noun.concept.prepositions else ""
+            preposition = _preposition(parsed.units, i) if noun.group in PLACES else ""
             others = lexicon().substitutes[noun.concept.group, noun.number, preposition]
             other = pick(others, rng, context.may_name)
             if other is not None:
@@ -189,7 +190,7 @@ def _counts(units: Sequence[Unit], i: int) -> bool:
     return (
         units[i].kind == "number"
         and kind_at(units, i + 1) in (*NOMINAL, *MODIFIERS)
-        and units[i - 1].lower != "another"
+        and not (i and units[i - 1].lower == "another")
     )
 
 
@@ -201,7 +202,14 @@ def _relates(units: Sequence[Unit], i: int) -> bool:
         return True  # "in the background"
     if units[i].lower in ("with", "without") and (kind_at(units, i - 1) == "verb" or _reads(units, i + 1, "no")):
         return False  # "surrounded with", "with no"
+    if units[i].lower == "with" and i and _is_plural(units[i - 1]):
+        return False  # "some houses with a pool" and "some houses without a pool" can both be true
     return kind_at(units, i + 1) in (*NOMINAL, *MODIFIERS, "determiner", "number", "many", "pronoun")
+
+
+def _is_plural(unit: Unit) -> bool:
+    noun = unit.reading("noun")
+    return noun is not None and noun.number == PLURAL
 
 
 def _reads(units: Sequence[Unit], i: int, word: str) -> bool:

@@ -10,31 +10,13 @@ from typing import List, Optional, Sequence, Tuple
 from lavis_asym.asymmetry.lexicon import SINGULAR, lexicon
 from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, PUNCTUATION, Context, Parse, Unit, kind_at, parse
 
-# Units that a text may not end in, because they announce another.
 JOINING = ("preposition", "relation", "conjunction", "clause")
+# Units that a text may not end in, because they announce another.
 ANNOUNCING = ("determiner", *JOINING, "link", "question", "many", "number", *MODIFIERS)
-PHOTOGRAPHING = ("took", "take", "takes", "taking", "taken", "captured", "shot")
-SHARED = (
-    "with",
-    "of",
-    "by",
-    "surrounded by",
-    "there is",
-    "there are",
-)  # whatever follows belongs to both sides of "and"
 SAYING = (*NOMINAL, "nobody", "action", "verb")
-COMPLEMENTS = (
-    "of",
-    "to",
-    "between",
-    "as",
-    "than",
-    "like",
-    "from",
-    "into",
-    "by",
-    "for",
-)  # what follows them is not dropped
+COMPLEMENTS = "of to between as than like from into by for".split()  # what follows them is not dropped
+SHARED = ("with", "of", "by", "surrounded by", "there is", "there are")  # before both sides of an "and"
+PHOTOGRAPHING = ("took", "take", "takes", "taking", "taken", "captured", "shot")
 
 
 def first_half(caption: str, rng: random.Random, context: Context) -> Optional[str]:
@@ -120,7 +102,8 @@ def _ends(parsed: Parse) -> List[int]:
         if unit.text == "?" and parsed.answer == i + 1:
             ends.append(i + 1)
         elif unit.kind != PUNCTUATION and _begins_phrase(following) and not parsed.scoped(i, i + 1):
-            if following.kind != "conjunction" or unit.kind != "word":  # "salt and pepper shakers"
+            listed = any(other.text == "," for other in units[:i])  # "apples, oranges and bananas"
+            if following.kind != "conjunction" or unit.kind != "word" and not listed:  # "salt and pepper shakers"
                 ends.append(i + 1)
     return ends
 

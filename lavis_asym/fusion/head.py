@@ -1,21 +1,50 @@
-"""The hierarchical fusion head: local attention joined with gated global vectors, for every pair alike (AsCL section 3).
+"""The hierarchical fusion head: scores of all image-text pairs, local and global, for every pair alike.
 
-c_ij = U mean_l a_l;  g = sigmoid(W [v_i ; c_ij]);  f_v = norm(g v_i + (1 - g) c_ij);  f_t = norm(P mean_r b_r)
-S = local_weight S_local + (1 - local_weight) <f_v, f_t>
-Means of attended vectors are mixes of regions (or tokens), so U and P are applied once per image (or text).
+`attention` holds the mathematics of the local part, `joint` that of the global part, `tiles` and `blocks` the order of
+the work.
 """
 
-from typing import Tuple
+import math
+from functools import partial
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from lavis_asym.fusion.local import EPSILON, attend, check_shapes, split_heads
+from lavis_asym.fusion import texts as packed
+from lavis_asym.fusion.blocks import Features, score_pairs
+from lavis_asym.fusion.explain import Explanation, explain
+from lavis_asym.fusion.joint import joint_similarity
+from lavis_asym.fusion.local import check_scales, check_shapes, product_dtype, split_heads, unit_rows
+from lavis_asym.fusion.tiles import Settings
 
-BLOCK_BYTES = 32 * 2**20  # small enough to stay near the cache
-FLOATS_PER_CELL = 8  # intermediate values per (head, region, token) of a pair
+JOINT_FLOATS = 12  # values that `joint_similarity` holds for a pair and a channel
+
+
+class PreparedImages(NamedTuple):
+    """N images with all that is done once an image."""
+
+    regions: Tensor  # H x N x R x d
+    parts: Tuple[Tensor, ...]  # what `joint_similarity` wants of them
+
+    def select(self, images: Union[Tensor, slice]) -> "PreparedImages":
+        """Some of them (int64 indices or a slice)."""
+        return PreparedImages(self.regions[:, images], tuple(part[images] for part in self.parts))
+
+
+class PreparedTexts(NamedTuple):
+    """M texts with all that is done once a text. Legend: K tokens of all texts, packed (see `texts.Packing`)."""
+
+    tokens: Tensor  # H x K x d
+    parts: Tuple[Tensor, ...]  # what `joint_similarity` wants of them, K rows each
+    lengths: List[int]  # of the packed texts
+    order: Tensor  # M int64: the p-th packed text is the order[p]-th given one
+
+    def select(self, places: Tensor) -> "PreparedTexts":
+        """Some of them (int64 places in packed order, ascending), in their order there."""
+        lengths, rows = packed.select(self.lengths, places)
+        parts = tuple(part[rows] for part in self.parts)
+        return PreparedTexts(self.tokens[:, rows], parts, lengths, torch.arange(len(lengths), device=places.device))
 
 
 class HierarchicalFusion(nn.Module):
@@ -24,11 +53,12 @@ class HierarchicalFusion(nn.Module):
     Args:
         width: joint width D of all features.
         heads: attention heads of the local part; divides D.
-        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens.
+        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 40].
         local_weight: u1 in [0, 1]; 1 scores by local similarity alone, 0 by global similarity alone.
+        learn_local_weight: True trains u1, starting from `local_weight`, then strictly between 0 and 1.
         gate: False replaces the gate by a plain mean of global vector and attended context.
-        memory_bytes: what the intermediate values of a training batch may take; a batch that needs more recomputes
-            them, block by block, in the backward pass.
+        memory_bytes: what the intermediate values of the pairs may take, in training too. None: 128 MiB on the CPU,
+            where small blocks stay in the cache and are fastest, and 1 GiB elsewhere.
     """
 
     def __init__(
@@ -38,92 +68,99 @@ class HierarchicalFusion(nn.Module):
         scale_t2i: float = 9.0,
         scale_i2t: float = 4.0,
         local_weight: float = 0.8,
+        learn_local_weight: bool = False,
         gate: bool = True,
-        memory_bytes: int = 2 * 2**30,
+        memory_bytes: Optional[int] = None,
     ):
         super().__init__()
+        check_scales(scale_t2i, scale_i2t)
+        if width % heads:
+            raise ValueError(f"heads={heads} does not divide the width {width}")
         if not 0 <= local_weight <= 1:
             raise ValueError(f"local_weight must lie in [0, 1], got {local_weight}")
-        self.heads, self.scale_t2i, self.scale_i2t = heads, scale_t2i, scale_i2t
-        self.local_weight, self.memory_bytes = local_weight, memory_bytes
-        self.image_context = nn.Linear(width, width, bias=False)  # U
-        self.text_context = nn.Linear(width, width, bias=False)  # P
-        self.gate_global = nn.Linear(width, width) if gate else None  # W, its half for v_i
-        self.gate_context = nn.Linear(width, width, bias=False) if gate else None  # W, its half for c_ij
+        if learn_local_weight and local_weight in (0, 1):
+            raise ValueError(f"a learned local_weight must start between 0 and 1, got {local_weight}")
+        self.width, self.heads, self.scale_t2i, self.scale_i2t = width, heads, scale_t2i, scale_i2t
+        self.memory_bytes, self.fixed_weight, self.weight_logit = memory_bytes, local_weight, None
+        if learn_local_weight:
+            self.weight_logit = nn.Parameter(torch.tensor(math.log(local_weight / (1 - local_weight))))
+        joint = local_weight < 1
+        self.image_context = nn.Linear(width, width, bias=False) if joint else None  # U
+        self.text_context = nn.Linear(width, width, bias=False) if joint else None  # P
+        self.gate_global = nn.Linear(width, width) if joint and gate else None  # W, its half for v_i
+        self.gate_context = nn.Linear(width, width, bias=False) if joint and gate else None  # W, its half for c_ij
+
+    @property
+    def local_weight(self) -> Union[float, Tensor]:
+        """u1; a tensor if it is learned."""
+        return self.fixed_weight if self.weight_logit is None else self.weight_logit.sigmoid()
 
     def forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
         """Every image against every text; no score sees another pair.
+
+        Under autocast the large matrix products run in its dtype; softmax, norms and scores do not.
 
         Args:
             image: global vectors N x D and regions N x R x D.
             text: tokens M x L x D and their mask M x L (bool, True on real tokens).
         Returns:
-            N x M float32 in [-1, 1].
+            N x M in [-1, 1], float32 (float64 if the features are); 0 for a text without tokens.
+        Raises:
+            ValueError: shapes that do not fit each other.
         """
-        (vectors, regions), (tokens, mask) = image, text
+        check_shapes(image[1], *text, self.heads)
+        return self.score(self.prepare_images(image), self.prepare_texts(text))
+
+    def prepare_images(self, image: Tuple[Tensor, Tensor]) -> PreparedImages:
+        """What is done once an image, whatever the texts; arguments as in `forward`."""
+        vectors, regions = map(unit_rows, image)
+        if self.image_context is None:
+            return PreparedImages(split_heads(regions, self.heads), ())
+        weight = self.image_context.weight
+        if self.gate_context is not None:
+            weight = torch.cat([weight, self.gate_context.weight @ weight])  # U and W U
+        parts = (vectors, self._project_heads(weight, regions))
+        if self.gate_global is not None:
+            parts += (self.gate_global(vectors).to(vectors.dtype),)
+        return PreparedImages(split_heads(regions, self.heads), parts)
+
+    def prepare_texts(self, text: Tuple[Tensor, Tensor]) -> PreparedTexts:
+        """What is done once a text, whatever the images; arguments as in `forward`."""
+        tokens, mask = text
+        packing = packed.Packing.of(mask)
+        tokens = unit_rows(packing.pack(tokens))
+        parts = () if self.text_context is None else (self._project_heads(self.text_context.weight, tokens),)
+        return PreparedTexts(split_heads(tokens, self.heads), parts, packing.lengths, packing.order)
+
+    def score(self, images: PreparedImages, texts: PreparedTexts) -> Tensor:
+        """N x M scores, as `forward` gives them."""
+        dtype = product_dtype(images.regions)
+        settings = Settings(self.scale_t2i, self.scale_i2t, self.memory_bytes, dtype)
+        shared = ()
+        if images.parts:
+            joint = partial(joint_similarity, dtype=dtype)
+            settings = settings._replace(joint=joint, joint_floats=JOINT_FLOATS * self.width)
+            shared = (torch.as_tensor(self.local_weight, dtype=images.regions.dtype, device=images.regions.device),)
+        features = Features(images.regions, texts.tokens, images.parts, texts.parts, shared)
+        with torch.autocast(images.regions.device.type, enabled=False):
+            scores = score_pairs(features, texts.lengths, settings)
+            return scores.index_select(1, texts.order.argsort())
+
+    def explain(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Explanation:
+        """Which regions each word looks at and the reverse, for one image and one text.
+
+        Args:
+            image, text: as in `forward`, with N = M = 1.
+        Raises:
+            ValueError: several images or texts.
+        """
+        (_, regions), (tokens, mask) = image, text
         check_shapes(regions, tokens, mask, self.heads)
-        with torch.autocast(regions.device.type, enabled=False):
-            vectors = F.normalize(vectors.float(), dim=-1, eps=EPSILON)
-            regions = F.normalize(regions.float(), dim=-1, eps=EPSILON)
-            tokens = F.normalize(tokens.float(), dim=-1, eps=EPSILON)
-            image_context = self._project_heads(self.image_context, regions)
-            text_context = self._project_heads(self.text_context, tokens)
-            regions, tokens = split_heads(regions, self.heads), split_heads(tokens, self.heads)
+        if len(regions) != 1 or len(tokens) != 1:
+            raise ValueError(f"expected one image and one text, got {len(regions)} and {len(tokens)}")
+        return explain(regions[0], tokens[0][mask[0]], self.heads, self.scale_t2i, self.scale_i2t)
 
-            pair_bytes = self._pair_bytes(regions, mask.shape[1])
-            recompute = torch.is_grad_enabled() and len(vectors) * len(mask) * pair_bytes > self.memory_bytes
-            image_block, text_block = _block_shape(len(vectors), BLOCK_BYTES // pair_bytes)
-            order = mask.sum(1).argsort(stable=True)  # texts of similar length share a block
-            rows = []
-            for i in torch.arange(len(vectors), device=order.device).split(image_block):
-                columns = []
-                for j in order.split(text_block):
-                    length = _longest(mask[j])
-                    block = (
-                        vectors[i], regions[:, i], image_context[:, i],
-                        tokens[:, j, :length], text_context[:, j, :length], mask[j, :length],
-                    )  # fmt: skip
-                    if recompute:
-                        scores = checkpoint(self._score_block, *block, use_reentrant=False, preserve_rng_state=False)
-                    else:
-                        scores = self._score_block(*block)
-                    columns.append(scores)
-                rows.append(torch.cat(columns, 1))
-            return torch.cat(rows)[:, order.argsort()]
-
-    def _score_block(
-        self, vectors: Tensor, regions: Tensor, image_context: Tensor, tokens: Tensor, text_context: Tensor, mask: Tensor
-    ) -> Tensor:
-        attention = attend(regions, tokens, mask, self.scale_t2i, self.scale_i2t)
-        if self.local_weight == 1:
-            return attention.similarity
-        context = torch.einsum("hnrm,hnrd->nmd", attention.region_mix, image_context)  # c_ij
-        if self.gate_global is None:
-            fused = vectors.unsqueeze(1) + context
-        else:
-            gate = torch.sigmoid(self.gate_global(vectors).unsqueeze(1) + self.gate_context(context))
-            fused = gate * vectors.unsqueeze(1) + (1 - gate) * context
-        attended = torch.einsum("hnml,hmld->nmd", attention.token_mix, text_context)
-        similarity = F.cosine_similarity(fused, attended, dim=-1, eps=EPSILON)
-        return self.local_weight * attention.similarity + (1 - self.local_weight) * similarity
-
-    def _project_heads(self, projection: nn.Linear, rows: Tensor) -> Tensor:
-        """B x K x D -> H x B x K x D: each head's slice of a row through its columns of the projection."""
-        slices = projection.weight.unflatten(1, (self.heads, -1))  # D x H x D/H
-        return torch.einsum("bkhe,dhe->hbkd", rows.unflatten(2, (self.heads, -1)), slices)
-
-    def _pair_bytes(self, regions: Tensor, length: int) -> int:
-        heads, _, n_regions, head_width = regions.shape
-        return 4 * (FLOATS_PER_CELL * heads * n_regions * length + 4 * heads * head_width)
-
-
-def _block_shape(images: int, pairs: int) -> Tuple[int, int]:
-    """Images and texts of a block of about `pairs` pairs, at most 16 images."""
-    image_block = max(1, min(images, 16, pairs))
-    return image_block, max(1, pairs // image_block)
-
-
-def _longest(mask: Tensor) -> int:
-    """1 + the last position that any of the texts uses, at least 1."""
-    used = mask.any(0).nonzero()
-    return int(used[-1]) + 1 if len(used) else 1
+    def _project_heads(self, weight: Tensor, rows: Tensor) -> Tensor:
+        """... x D -> ... x H x E: each head's share of a row through its columns of the E x D weight."""
+        shares, columns = rows.unflatten(-1, (self.heads, -1)), weight.unflatten(1, (self.heads, -1))
+        return torch.einsum("...he,dhe->...hd", shares, columns).to(rows.dtype)

@@ -1,86 +1,69 @@
-"""Region-word attention for all pairs of a block of images and a block of texts (AsCL section 3; after SCAN).
+"""Local similarity of all image-text pairs: region-word attention both ways (`attention` has the equations)."""
 
-For a pair, S = V T^T holds the cosines of every region with every token.
-    text to image:  alpha = softmax_r(scale_t2i S);  a_l = sum_r alpha_lr V_r;  s_l = cos(T_l, a_l);  mean over tokens
-    image to text:  beta  = softmax_l(scale_i2t S);  b_r = sum_l beta_rl T_l;   s_r = cos(V_r, b_r);  mean over regions
-No attended vector is built: T_l . a_l = sum_r alpha_lr S_rl and |a_l|^2 = alpha_l^T G alpha_l with G = V V^T, and
-likewise for b_r with the tokens' Gram matrix. With several heads the attention runs per head and the cosine over
-the joined heads, so numerators and squared norms add up over heads.
-"""
-
-from typing import NamedTuple
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lavis_asym.fusion.attention import MAX_SCALE
+from lavis_asym.fusion.blocks import Features, score_pairs
+from lavis_asym.fusion.texts import Packing
+from lavis_asym.fusion.tiles import Settings
+
 EPSILON = 1e-8
 
 
-class Attention(NamedTuple):
-    """What a block of pairs shares between its local and its global similarity."""
-
-    similarity: Tensor  # N x M, mean of both directions
-    region_mix: Tensor  # H x N x R x M, each region's attention averaged over the text's tokens
-    token_mix: Tensor  # H x N x M x L, each token's attention averaged over the image's regions
-
-
-def split_heads(rows: Tensor, heads: int) -> Tensor:
-    """B x K x D with unit rows -> H x B x K x D/H."""
-    batch, count, width = rows.shape
-    return rows.view(batch, count, heads, width // heads).permute(2, 0, 1, 3)
-
-
-def attend(regions: Tensor, tokens: Tensor, mask: Tensor, scale_t2i: float, scale_i2t: float) -> Attention:
-    """Local similarities of N images with M texts.
-
-    Args:
-        regions: H x N x R x D/H, unit rows over the joined heads.
-        tokens: H x M x L x D/H, unit rows over the joined heads.
-        mask: M x L bool.
-    """
-    heads, images, n_regions, _ = regions.shape
-    _, texts, length, _ = tokens.shape
-    valid = mask.to(regions.dtype)
-    weight = valid / valid.sum(1, keepdim=True).clamp_min(1)  # M x L, sums to 1 over a text's tokens
-
-    products = regions.flatten(1, 2) @ tokens.flatten(1, 2).transpose(1, 2)
-    products = products.view(heads, images, n_regions, texts, length)  # H x N x R x M x L
-
-    alpha = torch.softmax(scale_t2i * products, dim=2)
-    region_gram = regions @ regions.transpose(2, 3)  # H x N x R x R
-    spread = (region_gram @ alpha.flatten(3)).view_as(alpha)
-    t2i = _cosine((alpha * products).sum((0, 2)), (alpha * spread).sum((0, 2)))  # N x M x L
-
-    beta = torch.softmax((scale_i2t * products).masked_fill(~mask, torch.finfo(products.dtype).min), dim=4)
-    token_gram = tokens @ tokens.transpose(2, 3)  # H x M x L x L
-    spread = torch.einsum("hnrml,hmlk->hnrmk", beta, token_gram)
-    i2t = _cosine((beta * products).sum((0, 4)), (beta * spread).sum((0, 4)))  # N x R x M
-
-    similarity = ((t2i * weight).sum(2) + i2t.mean(1)) / 2
-    return Attention(similarity, torch.einsum("hnrml,ml->hnrm", alpha, weight), beta.mean(2))
-
-
 def local_similarity(
-    regions: Tensor, tokens: Tensor, mask: Tensor, *, heads: int = 1, scale_t2i: float = 9.0, scale_i2t: float = 4.0
+    regions: Tensor,
+    tokens: Tensor,
+    mask: Tensor,
+    *,
+    heads: int = 1,
+    scale_t2i: float = 9.0,
+    scale_i2t: float = 4.0,
+    memory_bytes: Optional[int] = None,
 ) -> Tensor:
-    """Local similarity of all pairs, exact.
+    """Local similarity of all pairs, exact; a differentiable function of regions and tokens.
 
     Args:
         regions: N x R x D float. Rows are l2-normalised here.
         tokens: M x L x D float. Rows are l2-normalised here.
         mask: M x L bool, True on real tokens; what stands in the padding never changes a score.
         heads: number of attention heads; divides D.
-        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens.
+        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 40].
+        memory_bytes: what the intermediate values may take. None: 128 MiB on the CPU, 1 GiB elsewhere.
     Returns:
-        N x M float32 in [-1, 1].
+        N x M in [-1, 1], float32 (float64 if the features are); 0 for a text without tokens.
     Raises:
-        ValueError: shapes that do not fit each other, or `heads` that does not divide D.
+        ValueError: shapes that do not fit each other, `heads` that does not divide D, a scale out of range.
     """
     check_shapes(regions, tokens, mask, heads)
-    regions = split_heads(F.normalize(regions.float(), dim=-1, eps=EPSILON), heads)
-    tokens = split_heads(F.normalize(tokens.float(), dim=-1, eps=EPSILON), heads)
-    return attend(regions, tokens, mask, scale_t2i, scale_i2t).similarity
+    check_scales(scale_t2i, scale_i2t)
+    dtype = product_dtype(regions)
+    with torch.autocast(regions.device.type, enabled=False):
+        packing = Packing.of(mask)
+        features = Features(split_heads(unit_rows(regions), heads), split_heads(unit_rows(packing.pack(tokens)), heads))
+        scores = score_pairs(features, packing.lengths, Settings(scale_t2i, scale_i2t, memory_bytes, dtype))
+        return packing.restore(scores)
+
+
+def split_heads(rows: Tensor, heads: int) -> Tensor:
+    """... x D -> H x ... x D/H"""
+    return rows.unflatten(-1, (heads, -1)).movedim(-2, 0).contiguous()
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """l2-normalised over the last dimension, in float32 at least."""
+    if rows.dtype in (torch.float16, torch.bfloat16):
+        rows = rows.float()
+    return F.normalize(rows, dim=-1, eps=EPSILON)
+
+
+def product_dtype(features: Tensor) -> torch.dtype:
+    """The dtype of a matrix product of such features here: theirs or that of autocast, float32 for half features."""
+    row = features.new_zeros(1, 1, dtype=torch.promote_types(features.dtype, torch.float32))
+    return (row @ row).dtype
 
 
 def check_shapes(regions: Tensor, tokens: Tensor, mask: Tensor, heads: int) -> None:
@@ -96,6 +79,7 @@ def check_shapes(regions: Tensor, tokens: Tensor, mask: Tensor, heads: int) -> N
         raise ValueError(f"heads={heads} does not divide the width {regions.shape[2]}")
 
 
-def _cosine(dot: Tensor, squared_norm: Tensor) -> Tensor:
-    """Cosine of a unit vector with an attended one, from their dot product and the attended one's squared norm."""
-    return dot / squared_norm.clamp_min(EPSILON**2).sqrt()
+def check_scales(scale_t2i: float, scale_i2t: float) -> None:
+    for name, scale in (("scale_t2i", scale_t2i), ("scale_i2t", scale_i2t)):
+        if not 0 <= scale <= MAX_SCALE:
+            raise ValueError(f"{name} must lie in [0, {MAX_SCALE:g}], got {scale}")

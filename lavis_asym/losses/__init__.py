@@ -1,5 +1,19 @@
-"""The asymmetry-sensitive contrastive objective. Pure functions on scores and ids; depends on torch alone."""
+"""The asymmetry-sensitive contrastive objective and plain baselines. Pure functions on scores and ids; torch alone."""
 
-from lavis_asym.losses.ascl import ascl_loss, contrastive_loss
+from lavis_asym.losses.ascl import ascl_loss
+from lavis_asym.losses.contrastive import contrastive_loss
+from lavis_asym.losses.gather import gather, gather_texts
+from lavis_asym.losses.info_nce import info_nce_loss
+from lavis_asym.losses.temperature import Temperature
+from lavis_asym.losses.triplet import triplet_loss, warm_up
 
-__all__ = ["ascl_loss", "contrastive_loss"]
+__all__ = [
+    "Temperature",
+    "ascl_loss",
+    "contrastive_loss",
+    "gather",
+    "gather_texts",
+    "info_nce_loss",
+    "triplet_loss",
+    "warm_up",
+]

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lavis_asym.asymmetry import normalise
+from lavis_asym.asymmetry import content, normalise
 from lavis_asym.asymmetry.embedding import EMBEDDING_OPERATORS, perturb
 from lavis_asym.encoders import (
     TEXT_ENCODERS,
@@ -28,7 +28,7 @@ from lavis_asym.encoders import (
 )
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
-from lavis_asym.losses import ascl_loss
+from lavis_asym.losses import Temperature, ascl_loss
 from lavis_asym.paths import config_path
 from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR
 
@@ -54,8 +54,9 @@ class AsymRetrieval(BaseModel):
         width: width D of the joint space.
         fusion: arguments of `fusion.HierarchicalFusion`.
         dropout: of the encoders' features while training, in [0, 1).
-        temperature: of the contrastive loss, > 0.
+        temperature, learn_temperature, temperature_floor: of the contrastive loss, see `losses.Temperature`.
         caption_weight: w of `losses.ascl_loss`, in [0, 1].
+        siblings, outranking: policies of `losses.contrastive_loss`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {"tiny": config_path("models/asym_retrieval_tiny.yaml")}
@@ -69,7 +70,11 @@ class AsymRetrieval(BaseModel):
         fusion: Optional[Dict[str, Any]] = None,
         dropout: float = 0.1,
         temperature: float = 0.05,
+        learn_temperature: bool = False,
+        temperature_floor: float = 0.01,
         caption_weight: float = 0.5,
+        siblings: str = "masked",
+        outranking: str = "keep",
     ):
         super().__init__()
         self.vision_encoder, self.text_encoder = vision_encoder, text_encoder
@@ -78,7 +83,8 @@ class AsymRetrieval(BaseModel):
         self.token_projection = nn.Linear(text_encoder.width, width)
         self.dropout = nn.Dropout(dropout)
         self.fusion = HierarchicalFusion(width, **(fusion or {}))
-        self.temperature, self.caption_weight = temperature, caption_weight
+        self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
+        self.loss_settings = {"caption_weight": caption_weight, "siblings": siblings, "outranking": outranking}
         self.processors: Dict[str, Dict[str, Any]] = {}
 
     @classmethod
@@ -96,7 +102,11 @@ class AsymRetrieval(BaseModel):
             fusion=OmegaConf.to_container(cfg.fusion, resolve=True),
             dropout=cfg.dropout,
             temperature=cfg.temperature,
+            learn_temperature=cfg.learn_temperature,
+            temperature_floor=cfg.temperature_floor,
             caption_weight=cfg.caption_weight,
+            siblings=cfg.siblings,
+            outranking=cfg.outranking,
         )
         defaults = OmegaConf.load(cls.default_config_path(cfg.get("model_type")))
         vis, text = load_preprocess(defaults.preprocess)
@@ -125,7 +135,8 @@ class AsymRetrieval(BaseModel):
         image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
         texts = samples["text_input"]
         if not isinstance(texts, dict):
-            texts = {"caption": list(texts), "siblings": list(texts)}
+            texts = [" ".join(text.split()) for text in texts]
+            texts = {"caption": texts, "siblings": texts}
         kinds = [kind for kind in ("caption", "negative", "positive", "positive_negative") if kind in texts]
         columns = {kind: _columns(texts[kind]) for kind in kinds}
         text = self._encode_text([text for kind in kinds for text in columns[kind]])
@@ -142,7 +153,7 @@ class AsymRetrieval(BaseModel):
                 known = torch.cat([_known(texts, k) for k in own], dim=1).to(image_ids.device)
                 groups.append((torch.cat([scores[k] for k in own], dim=1), ids, known))
         caption, positive = groups if len(groups) == 2 else (groups[0], None)
-        return ascl_loss(caption, positive, image_ids, temperature=self.temperature, caption_weight=self.caption_weight)
+        return ascl_loss(caption, positive, image_ids, temperature=self.temperature(), **self.loss_settings)
 
     @torch.no_grad()
     def extract_features(self, samples: Dict[str, Any]) -> AsymFeatures:
@@ -192,11 +203,14 @@ class AsymRetrieval(BaseModel):
         self.eval()
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         blocks = [distinct[k : k + TEXTS_AT_ONCE] for k in range(0, len(distinct), TEXTS_AT_ONCE)]
-        encoded = [self._encode_text(block) for block in tqdm(blocks, "Encoding texts", leave=False, unit=" blocks")]
+        encoded = [
+            self.fusion.prepare_texts(self._encode_text(block))
+            for block in tqdm(blocks, "Encoding texts", leave=False, unit=" blocks")
+        ]
         rows = []
         for batch in tqdm(batches, "Scoring images", count, leave=False, unit=" batches"):
-            image = self._project_image(self._encode_image(batch))
-            rows.append(torch.cat([self.fusion(image, text) for text in encoded], dim=1).cpu())
+            image = self.fusion.prepare_images(self._project_image(self._encode_image(batch)))
+            rows.append(torch.cat([self.fusion.score(image, text) for text in encoded], dim=1).cpu())
         self.train(was_training)
         place = {text: column for column, text in enumerate(distinct)}
         return torch.cat(rows)[:, [place[text] for text in texts]]
@@ -275,18 +289,23 @@ def _embedding_operators(texts: Dict[str, List[str]], kind: str, count: int) -> 
 def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
     """N x K N bool: the text of column j is known to be true of image i, from the image's own captions.
 
-    True where the text equals one of the captions, or is a generated positive whose sources are all among them. What is
-    false on its token vectors only, and a caption still by its words, is known of no image.
+    True where the text speaks of nothing that one caption of the image does not speak of (in-batch negatives of cut
+    texts would be false ones), or is a generated positive whose sources are all captions of the image. What was made to
+    be false of an image, in its words or on its token vectors, is never known of it.
     """
-    captions = [frozenset(map(normalise, siblings.split(SEPARATOR))) for siblings in texts["siblings"]]
-    keys = [normalise(text) for text in _columns(texts[kind])]
-    sources = [frozenset([key]) for key in keys]
+    siblings = [joined.split(SEPARATOR) for joined in texts["siblings"]]
+    said = [[content(caption) for caption in own] for own in siblings]
+    columns = [content(text) for text in _columns(texts[kind])]
+    known = torch.tensor([[any(text <= caption for caption in own) for text in columns] for own in said])
     if kind == "positive":
+        captions = [frozenset(map(normalise, own)) for own in siblings]
         joined = zip(*(groups.split(GROUP_SEPARATOR) for groups in texts["sources"]))
         sources = [frozenset(map(normalise, group.split(SEPARATOR))) for column in joined for group in column]
-    true_words = torch.tensor([[key in own or source <= own for key, source in zip(keys, sources)] for own in captions])
-    perturbed = torch.tensor([name != "" for name in _embedding_operators(texts, kind, len(keys))])
-    return true_words & ~perturbed
+        known |= torch.tensor([[source <= own for source in sources] for own in captions])
+    if kind in ("negative", "positive_negative"):
+        known &= ~torch.eye(len(said), dtype=torch.bool).repeat(1, len(columns) // len(said))
+    perturbed = torch.tensor([name != "" for name in _embedding_operators(texts, kind, len(columns))])
+    return known & ~perturbed
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[List[Any]]:

@@ -38,7 +38,10 @@ def test_the_same_draw_gives_the_same_samples_and_the_next_epoch_others():
 
 
 def test_samples_do_not_depend_on_the_process():
-    code = f"from lavis_asym.asymmetry import SampleBuilder as B; print([B().build(c, {SIBLINGS!r}, 'k', 3) for c in {SIBLINGS!r}])"
+    code = (
+        "from lavis_asym.asymmetry import SampleBuilder as B;"
+        f"print([B().build(caption, {SIBLINGS!r}, 'k', 3) for caption in {SIBLINGS!r}])"
+    )
     runs = [
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
@@ -120,8 +123,8 @@ def test_a_wrong_policy_is_named(policy, message):
 
 
 VOCABULARY = (
-    "a an the two red blue small wooden man woman her dogs plane airplane bench street kitchen on behind of with and no is are "
-    "where who ? . , there riding nobody old trees neatly left"
+    "a an the two red blue small wooden man woman her dogs plane airplane bench street kitchen on behind of with and "
+    "no is are where who ? . , there riding nobody old trees neatly left"
 ).split()
 captions = st.one_of(
     st.text(max_size=60),

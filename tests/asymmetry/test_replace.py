@@ -87,6 +87,8 @@ def test_behind_a_denial_nothing_is_replaced(caption):
         ("replace_material", "a glass of water"),
         ("replace_answer", "a man on a bench"),
         ("replace_relation", "sea gulls over and over again"),
+        ("replace_relation", "some houses with a pool"),  # others may have none
+        ("replace_relation", "a court surrounded with trees"),
     ],
 )
 def test_not_applicable_is_none(operator, caption):

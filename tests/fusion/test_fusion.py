@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lavis_asym.fusion import HierarchicalFusion, local_similarity, head
+from lavis_asym.fusion import HierarchicalFusion, local_similarity
 
 
 def published_local(regions, tokens, scale_t2i, scale_i2t, heads):
@@ -30,6 +30,8 @@ def published_score(fusion, vector, regions, tokens):
     local, region_context, token_context = published_local(
         regions, tokens, fusion.scale_t2i, fusion.scale_i2t, fusion.heads
     )
+    if fusion.image_context is None:
+        return local
     vector = F.normalize(vector, dim=-1)
     context = fusion.image_context(region_context)
     if fusion.gate_global is None:
@@ -51,8 +53,11 @@ def features(images=3, texts=5, regions=7, lengths=(1, 4, 6, 2, 6), width=16, se
     return (draw(images, width), draw(images, regions, width)), (draw(texts, max(lengths), width), mask)
 
 
+SETTINGS = [{}, {"heads": 4}, {"heads": 2, "gate": False}, {"local_weight": 0.0}, {"local_weight": 1.0}]
+
+
 @pytest.mark.parametrize("heads", [1, 4])
-@pytest.mark.parametrize("images,texts,regions", [(3, 5, 7), (1, 1, 1), (2, 1, 7), (4, 3, 1)])
+@pytest.mark.parametrize("images,texts,regions", [(3, 5, 7), (1, 1, 1), (2, 1, 7), (4, 3, 1), (9, 5, 7)])
 def test_local_similarity_equals_the_published_loop(heads, images, texts, regions):
     (_, v), (t, mask) = features(images, texts, regions)
     scores = local_similarity(v, t, mask, heads=heads, scale_t2i=9.0, scale_i2t=4.0)
@@ -61,14 +66,16 @@ def test_local_similarity_equals_the_published_loop(heads, images, texts, region
     torch.testing.assert_close(scores, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("settings", [{}, {"heads": 4}, {"gate": False}, {"local_weight": 0.0}, {"local_weight": 1.0}])
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_head_equals_the_published_loop(settings):
     torch.manual_seed(1)
     fusion = HierarchicalFusion(16, **settings)
     (vectors, regions), (tokens, mask) = features()
     with torch.no_grad():
         scores = fusion((vectors, regions), (tokens, mask))
-        expected = [[published_score(fusion, v, r, t[m]) for t, m in zip(tokens, mask)] for v, r in zip(vectors, regions)]
+        expected = [
+            [published_score(fusion, v, r, t[m]) for t, m in zip(tokens, mask)] for v, r in zip(vectors, regions)
+        ]
     torch.testing.assert_close(scores, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
@@ -91,38 +98,181 @@ def test_padding_never_changes_a_score():
     torch.testing.assert_close(fusion(image, (wide, F.pad(mask, (0, 3)))), expected, atol=1e-6, rtol=0)
 
 
-def test_blocks_and_recomputation_change_neither_scores_nor_gradients(monkeypatch):
+def test_the_size_of_blocks_changes_neither_scores_nor_gradients():
     torch.manual_seed(1)
     image, text = features(images=5)
+    state = HierarchicalFusion(16, heads=2).state_dict()
 
-    def run(block_bytes, memory_bytes):
-        monkeypatch.setattr(head, "BLOCK_BYTES", block_bytes)
+    def run(memory_bytes):
         fusion = HierarchicalFusion(16, heads=2, memory_bytes=memory_bytes)
         fusion.load_state_dict(state)
-        regions = image[1].clone().requires_grad_()
-        scores = fusion((image[0], regions), text)
+        inputs = [x.clone().requires_grad_() for x in (*image, text[0])]
+        scores = fusion(inputs[:2], (inputs[2], text[1]))
         (scores**2).sum().backward()
-        return [scores.detach(), regions.grad, *(p.grad for p in fusion.parameters())]
+        return [scores.detach(), *(x.grad for x in [*inputs, *fusion.parameters()])]
 
-    state = HierarchicalFusion(16, heads=2).state_dict()
-    whole = run(2**30, 2**30)
-    for block_bytes, memory_bytes in ((1, 2**30), (1, 0), (10_000, 0)):
-        for a, b in zip(whole, run(block_bytes, memory_bytes)):
-            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-
-
-def test_gradients_in_double_precision():
-    (_, regions), (tokens, mask) = features(images=2, texts=2, regions=3, lengths=(1, 3), width=4)
-    unit = [F.normalize(x.double(), dim=-1)[None].requires_grad_() for x in (regions, tokens)]
-    from lavis_asym.fusion.local import attend
-
-    assert torch.autograd.gradcheck(lambda v, t: attend(v, t, mask, 9.0, 4.0).similarity, unit)
+    whole = run(2**30)
+    for memory_bytes in (1, 5_000, 20_000, 50_000):
+        for a, b in zip(whole, run(memory_bytes)):
+            torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
-def test_a_text_without_tokens_scores_finite():
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_gradients_equal_those_of_the_published_loop(settings):
+    torch.manual_seed(1)
+    fusion = HierarchicalFusion(16, **settings).double()
     (vectors, regions), (tokens, mask) = features()
-    mask[0] = False
-    assert HierarchicalFusion(16)((vectors, regions), (tokens, mask)).isfinite().all()
+    inputs = [x.double().requires_grad_() for x in (vectors, regions, tokens)]
+    weights = torch.randn(3, 5, dtype=torch.double)
+
+    def gradients(scores):
+        return torch.autograd.grad((weights * scores).sum(), [*inputs, *fusion.parameters()], allow_unused=True)
+
+    vectors, regions, tokens = inputs
+    loop = [[published_score(fusion, v, r, t[m]) for t, m in zip(tokens, mask)] for v, r in zip(vectors, regions)]
+    expected = gradients(torch.stack([torch.stack(row) for row in loop]))
+    found = gradients(fusion((vectors, regions), (tokens, mask)))
+    for a, b in zip(found, expected):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize("settings", [{}, {"heads": 2}, {"heads": 2, "gate": False}, {"local_weight": 1.0}])
+def test_gradcheck(settings):
+    torch.manual_seed(1)
+    fusion = HierarchicalFusion(4, **settings).double()
+    (vectors, regions), (tokens, mask) = features(images=2, texts=3, regions=3, lengths=(1, 3, 2), width=4)
+    inputs = [x.double().requires_grad_() for x in (vectors, regions, tokens)]
+    assert torch.autograd.gradcheck(lambda v, r, t: fusion((v, r), (t, mask)), inputs)
+
+
+def test_gradients_of_tied_and_of_zero_features_are_finite():
+    regions, tokens = torch.ones(2, 3, 8), torch.ones(2, 4, 8)
+    regions[0] = 0
+    regions[1, 1] = -1  # cancels its neighbour
+    regions.requires_grad_()
+    scores = local_similarity(regions, tokens, torch.ones(2, 4, dtype=torch.bool), heads=2)
+    scores.sum().backward()
+    assert scores.isfinite().all() and scores.abs().max() <= 1 + 1e-5 and regions.grad.isfinite().all()
+
+
+def test_real_tokens_may_stand_anywhere():
+    (_, v), (t, mask) = features()
+    shifted, holes = F.pad(t, (0, 0, 2, 0)), F.pad(mask, (2, 0))
+    torch.testing.assert_close(local_similarity(v, shifted, holes), local_similarity(v, t, mask), atol=1e-6, rtol=0)
+    spread = torch.zeros(5, 12, 16)
+    spread[:, ::2] = t
+    spread_mask = torch.zeros(5, 12, dtype=torch.bool)
+    spread_mask[:, ::2] = mask
+    torch.testing.assert_close(
+        local_similarity(v, spread, spread_mask), local_similarity(v, t, mask), atol=1e-6, rtol=0
+    )
+
+
+def test_prepared_features_score_as_given_ones():
+    torch.manual_seed(1)
+    fusion = HierarchicalFusion(16, heads=2)
+    image, text = features()
+    images, texts = fusion.prepare_images(image), fusion.prepare_texts(text)
+    scores = fusion(image, text)
+    assert torch.equal(fusion.score(images, texts), scores)
+    i, places = torch.tensor([2, 0]), torch.tensor([1, 2, 4])
+    some = fusion.score(images.select(i), texts.select(places))
+    torch.testing.assert_close(some, scores[i][:, texts.order[places]], atol=1e-6, rtol=0)
+
+
+def test_a_learned_local_weight_starts_where_it_is_told_and_moves():
+    torch.manual_seed(1)
+    fusion, fixed = (
+        HierarchicalFusion(16, local_weight=0.7, learn_local_weight=True),
+        HierarchicalFusion(16, local_weight=0.7),
+    )
+    fixed.load_state_dict({k: v for k, v in fusion.state_dict().items() if k != "weight_logit"})
+    scores = fusion(*features())
+    torch.testing.assert_close(scores, fixed(*features()), atol=1e-6, rtol=0)
+    scores.sum().backward()
+    assert fusion.local_weight.item() == pytest.approx(0.7) and fusion.weight_logit.grad.abs() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_runs_products_in_half_precision_and_scores_in_float32(dtype):
+    torch.manual_seed(1)
+    fusion = HierarchicalFusion(16, heads=2)
+    (vectors, regions), text = features()
+    regions.requires_grad_()
+    full = fusion((vectors, regions), text)
+    with torch.autocast("cpu", dtype):
+        half = fusion((vectors, regions), text)
+    assert half.dtype == torch.float32 and not torch.equal(half, full)
+    torch.testing.assert_close(half, full, atol=1e-2, rtol=0)
+    (expected,), (found,) = (torch.autograd.grad(x.sum(), regions) for x in (full, half))
+    assert F.cosine_similarity(expected.flatten(), found.flatten(), dim=0) > 0.999
+
+
+def test_half_features_are_scored_in_float32():
+    (_, v), (t, mask) = features()
+    scores = local_similarity(v.bfloat16(), t.bfloat16(), mask)
+    torch.testing.assert_close(scores, local_similarity(v.bfloat16().float(), t.bfloat16().float(), mask))
+
+
+def test_compilation_breaks_nothing():
+    torch.manual_seed(1)
+    fusion = HierarchicalFusion(16, heads=2)
+    compiled = torch.compile(fusion, backend="eager")
+    (vectors, regions), text = features()
+    regions.requires_grad_()
+    expected, found = fusion((vectors, regions), text), compiled((vectors, regions), text)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), regions)[0] for x in (found, expected)))
+
+
+def test_an_explanation_adds_up_to_the_local_similarity():
+    fusion = HierarchicalFusion(16, heads=2, local_weight=1.0)
+    (vectors, regions), (tokens, mask) = features()
+    image, text = (vectors[:1], regions[:1]), (tokens[1:2], mask[1:2])
+    found = fusion.explain(image, text)
+    assert found.token_attention.shape == (4, 7) and found.region_attention.shape == (7, 4)
+    for attention in (found.token_attention, found.region_attention):
+        torch.testing.assert_close(attention.sum(1), torch.ones(len(attention)))
+    local = (found.token_similarity.mean() + found.region_similarity.mean()) / 2
+    torch.testing.assert_close(local, fusion(image, text)[0, 0], atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="one image and one text"):
+        fusion.explain((vectors, regions), text)
+
+
+def test_an_explanation_looks_where_the_word_is_shown():
+    regions = torch.eye(6)[None]
+    tokens = torch.eye(6)[None, [4, 1]]
+    found = HierarchicalFusion(6).explain((regions[:, 0], regions), (tokens, torch.ones(1, 2, dtype=torch.bool)))
+    assert found.token_attention.argmax(1).tolist() == [4, 1]
+    assert found.region_attention[[4, 1]].argmax(1).tolist() == [0, 1]
+
+
+def test_a_text_without_tokens_scores_zero():
+    (vectors, regions), (tokens, mask) = features()
+    expected = HierarchicalFusion(16, local_weight=1.0)((vectors, regions), (tokens, mask))
+    mask[2] = False
+    scores = HierarchicalFusion(16, local_weight=1.0)((vectors, regions), (tokens, mask))
+    assert (scores[:, 2] == 0).all()
+    torch.testing.assert_close(scores[:, [0, 1, 3, 4]], expected[:, [0, 1, 3, 4]], atol=1e-6, rtol=0)
+    mask[:] = False
+    assert (HierarchicalFusion(16)((vectors, regions), (tokens, mask)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"heads": 3}, "heads=3 does not divide"),
+        ({"local_weight": 1.5}, r"local_weight must lie in \[0, 1\], got 1.5"),
+        ({"local_weight": 1.0, "learn_local_weight": True}, "start between 0 and 1"),
+        ({"scale_t2i": 99.0}, "scale_t2i must lie in"),
+        ({"scale_i2t": -1.0}, "scale_i2t must lie in"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        HierarchicalFusion(16, **settings)
 
 
 @pytest.mark.parametrize(

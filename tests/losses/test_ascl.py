@@ -8,13 +8,19 @@ import torch
 from lavis_asym.losses import ascl_loss, contrastive_loss
 
 
-def loop(scores, image_ids, text_ids, known, temperature):
-    """-log(e^s+ / (e^s+ + sum over negatives)), positive by positive."""
+def loop(scores, image_ids, text_ids, known, temperature, siblings="masked", outranking="keep"):
+    """-log(e^s+ / (e^s+ + sum over negatives)), positive by positive; "soft" adds the other positives to the sum."""
 
-    def term(row, positives, negatives):
-        losses = []
+    def term(row, positives, negatives, generated=()):
+        losses, row, best = [], list(row), max(row[p] for p in positives)
+        for n in set(generated) & set(negatives):
+            if row[n] > best and outranking == "zero":
+                row[n] = 0
+            if row[n] > best and outranking == "drop":
+                negatives = [other for other in negatives if other != n]
         for p in positives:
-            total = math.exp(row[p] / temperature) + sum(math.exp(row[n] / temperature) for n in negatives)
+            rivals = positives if siblings == "soft" else [p]
+            total = sum(math.exp(row[k] / temperature) for k in [*rivals, *negatives])
             losses.append(-math.log(math.exp(row[p] / temperature) / total))
         return sum(losses) / len(losses)
 
@@ -23,7 +29,8 @@ def loop(scores, image_ids, text_ids, known, temperature):
     for i in range(n):
         positives = [j for j in range(m) if text_ids[j] == image_ids[i]]
         negatives = [j for j in range(m) if j not in positives and not known[i][j]]
-        rows.append(term([scores[i, j].item() for j in range(m)], positives, negatives))
+        generated = [j for j in range(m) if text_ids[j] == -1]
+        rows.append(term([scores[i, j].item() for j in range(m)], positives, negatives, generated))
     for j in range(m):
         if text_ids[j] == -1:
             continue
@@ -50,6 +57,34 @@ def test_equals_the_loop(temperature):
     assert found.item() == pytest.approx(expected, rel=1e-5)
     without = contrastive_loss(scores, image_ids, text_ids, None, temperature)
     assert without.item() == pytest.approx(loop(scores, image_ids, text_ids, torch.zeros(4, 7), temperature), rel=1e-5)
+
+
+@pytest.mark.parametrize("siblings", ["masked", "soft"])
+@pytest.mark.parametrize("outranking", ["keep", "zero", "drop"])
+def test_policies_equal_the_loop(siblings, outranking):
+    values = set()
+    for seed in range(4):
+        scores, image_ids, text_ids, known = batch(seed)
+        found = contrastive_loss(scores, image_ids, text_ids, known, 0.2, siblings=siblings, outranking=outranking)
+        expected = loop(scores, image_ids, text_ids, known, 0.2, siblings, outranking)
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+        values.add(found.item() == pytest.approx(loop(scores, image_ids, text_ids, known, 0.2), rel=1e-5))
+    assert (False in values) == ((siblings, outranking) != ("masked", "keep")), "a policy that changes nothing"
+
+
+def test_a_zeroed_or_dropped_negative_gets_no_gradient():
+    ids, text_ids = torch.tensor([0, 1]), torch.tensor([0, 1, -1])
+    values = torch.tensor([[0.2, 0.1, 0.9], [0.1, 0.2, 0.15]])
+    for outranking, touched in (("keep", [True, True]), ("zero", [False, True]), ("drop", [False, True])):
+        scores = values.clone().requires_grad_()
+        contrastive_loss(scores, ids, text_ids, outranking=outranking).backward()
+        assert (scores.grad[:, 2] != 0).tolist() == touched
+
+
+@pytest.mark.parametrize("policy", [{"siblings": "ignored"}, {"outranking": "hide"}])
+def test_an_unknown_policy_is_named(policy):
+    with pytest.raises(ValueError, match="must be one of .*got '(ignored|hide)'"):
+        contrastive_loss(*batch()[:3], **policy)
 
 
 def test_one_text_an_image_is_plain_infonce():

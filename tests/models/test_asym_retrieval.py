@@ -105,13 +105,18 @@ def test_texts_known_to_be_true_of_an_image_are_not_its_negatives(registered):
     from lavis_asym.models.asym_retrieval import _known
 
     texts = {
-        "caption": ["a dog", "A CAT", "a bird"],
-        "positive": ["a dog. a pup", "a", "a bird. a dog"],
-        "siblings": ["a dog\na pup", "a cat\na dog", "a bird\na dog\na pup"],
-        "sources": ["a dog\na pup", "a cat", "a bird\na dog"],
+        "caption": ["a dog on a red bench", "A CAT.", "the bird"],
+        "positive": ["a dog", "a cat. a bus", "a bird, and a dog on a bench"],
+        "negative": ["a cat on a red bench", "a bird", "a bird"],
+        "siblings": ["a dog on a red bench\na cat", "a cat\na bus", "a bird\na dog on a bench\na bus\na cat"],
+        "sources": ["a dog on a red bench", "a cat\na bus", "a bird\na dog on a bench"],
     }
-    assert _known(texts, "caption").tolist() == [[True, False, False], [True, True, False], [True, False, True]]
-    assert _known(texts, "positive").tolist() == [[True, False, False], [False, True, False], [True, False, True]]
+    # a caption: of every image with a caption that says as much
+    assert _known(texts, "caption").tolist() == [[True, True, False], [False, True, False], [False, True, True]]
+    # a cut one likewise; a joined one: where all its sources are captions
+    assert _known(texts, "positive").tolist() == [[True, False, False], [False, True, False], [True, True, True]]
+    # a generated negative: of another image perhaps, never of its own
+    assert _known(texts, "negative").tolist() == [[False, False, False], [False, False, False], [False, True, False]]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_a_caption_whose_token_vectors_are_perturbed_is_not_known_to_be_true(reg
 
     texts = {"negative": ["a dog\na cat", "a cat\na bus"], "siblings": ["a dog", "a cat"]}
     texts["negative_operator"] = ["zero_token\nreplace_object", "negate\nnegate"]
-    assert _known(texts, "negative").tolist() == [[False, False, False, False], [False, True, True, False]]
+    assert _known(texts, "negative").tolist() == [[False, False, False, False], [False, False, True, False]]
 
 
 def saved(model, path, change):

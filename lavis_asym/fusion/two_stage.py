@@ -1,0 +1,80 @@
+"""Large galleries in two stages: a first ranking by a product of query-independent vectors, exact scores for its best.
+
+The first score of a pair is the head's own score with both attention scales at zero. Attention is then uniform, so
+a_l = Vbar = mean_r V_r and b_r = Tbar = mean_l T_l, whatever the pair, and the score is an inner product of two keys:
+    S_local = (<Tbar, Vbar / |Vbar|> + <Vbar, Tbar / |Tbar|>) / 2,   S_global = <f_v, f_t> with c = U Vbar, b = Tbar.
+Each image's best k texts and each text's best k images are then scored exactly, matching and non-matching pairs alike.
+"""
+
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lavis_asym.fusion.head import HierarchicalFusion, PreparedImages, PreparedTexts
+from lavis_asym.fusion.joint import fuse
+from lavis_asym.fusion.texts import runs
+
+BELOW_EXACT = 4.0  # taken off first scores: scores lie in [-1, 1], so every exact one ranks above
+
+
+@torch.no_grad()
+def two_stage_scores(
+    fusion: HierarchicalFusion, images: PreparedImages, texts: PreparedTexts, k: int
+) -> Tuple[Tensor, Tensor]:
+    """Scores whose rows and columns rank the best k exactly, and the rest behind them by their first score.
+
+    Args:
+        images, texts: of `fusion.prepare_images` and `fusion.prepare_texts`.
+        k: candidates of each query. 0, or at least as many as there are images or texts: all pairs exactly.
+    Returns:
+        N x M scores, and N x M bool, True where they are exact; the others are the first scores less 4.
+    Raises:
+        ValueError: a negative k.
+    """
+    if k < 0:
+        raise ValueError(f"k must be 0 (exact) or the number of candidates, got {k}")
+    count = (images.regions.shape[1], len(texts.lengths))
+    if k == 0 or k >= min(count):
+        return fusion.score(images, texts), torch.ones(count, dtype=torch.bool, device=images.regions.device)
+    scores = image_keys(fusion, images) @ text_keys(fusion, texts).T  # columns in packed order
+    exact = torch.zeros_like(scores, dtype=torch.bool)
+    exact.scatter_(1, scores.topk(k, dim=1).indices, True)
+    exact.scatter_(0, scores.topk(k, dim=0).indices, True)
+    scores -= BELOW_EXACT
+    for image, candidates in enumerate(exact):
+        places = candidates.nonzero().squeeze(1)
+        own = images.select(slice(image, image + 1))
+        scores[image, places] = fusion.score(own, texts.select(places))[0]
+    back = texts.order.argsort()
+    return scores[:, back], exact[:, back]
+
+
+def image_keys(fusion: HierarchicalFusion, images: PreparedImages) -> Tensor:
+    """N x 2D, or N x 3D with a global part: what an image brings to all first scores."""
+    mean = images.regions.mean(2).movedim(0, 1).flatten(1)
+    local = torch.cat([F.normalize(mean, dim=-1), mean], 1) / 2
+    if not images.parts:
+        return local
+    vectors, rows, *gate = images.parts
+    fused = fuse(vectors, rows.mean(1).sum(1), *gate)
+    weight = fusion.local_weight
+    return torch.cat([weight * local, (1 - weight) * F.normalize(fused, dim=-1)], 1)
+
+
+def text_keys(fusion: HierarchicalFusion, texts: PreparedTexts) -> Tensor:
+    """M x 2D, or M x 3D with a global part, in packed order; 0 for a text without tokens."""
+    tokens = _means(texts.tokens.movedim(0, 1).flatten(1), texts)
+    keys = [tokens, F.normalize(tokens, dim=-1)]
+    if texts.parts:
+        keys.append(F.normalize(_means(texts.parts[0].sum(1), texts), dim=-1))
+    return torch.cat(keys, 1)
+
+
+def _means(rows: Tensor, texts: PreparedTexts) -> Tensor:
+    """K x D -> M x D: the mean over each text's tokens."""
+    means = rows.new_zeros(len(texts.lengths), rows.shape[1])
+    for run in runs(texts.lengths):
+        means[run.texts] = rows[run.tokens].unflatten(0, (-1, run.length)).mean(1)
+    return means

@@ -1,0 +1,84 @@
+"""L(I, T) of AsCL: image-to-text and text-to-image cross-entropy over a batch (arXiv 2405.10029, section 3).
+
+Identity comes in as ids, never as the diagonal: a text's id is the id of the image it was made for, and -1 for a
+generated negative, which belongs to no image.
+"""
+
+from typing import Optional, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GENERATED_NEGATIVE = -1
+SIBLINGS = ("masked", "soft")
+OUTRANKING = ("keep", "zero", "drop")
+
+
+def contrastive_loss(
+    scores: Tensor,
+    image_ids: Tensor,
+    text_ids: Tensor,
+    known: Optional[Tensor] = None,
+    temperature: Union[float, Tensor] = 0.05,
+    *,
+    siblings: str = "masked",
+    outranking: str = "keep",
+) -> Tensor:
+    """Mean of the image-to-text and the text-to-image cross-entropy over a batch (InfoNCE with ids).
+
+    Generated negatives are columns of the image-to-text part and have no text-to-image part.
+
+    Args:
+        scores: N x M similarities.
+        image_ids: N int. Every image needs a text of its id.
+        text_ids: M int, GENERATED_NEGATIVE (-1) where the text is a generated negative.
+        known: N x M bool, True where the text is known to be true of the image although made for another one (an
+            identical caption, say): such a pair is neither positive nor negative.
+        temperature: > 0.
+        siblings: several texts of one image (or images of one id) in a batch. "masked": each is a positive against the
+            negatives alone, so they never compete. "soft": they share one softmax, the target spread evenly over them.
+        outranking: a generated negative that scores above all positives of its row may be true of the image after
+            all. "keep" it; "zero" sets its similarity to 0, as the authors do; "drop" leaves it out.
+    Returns:
+        A scalar >= 0.
+    Raises:
+        ValueError: an unknown policy.
+    """
+    if siblings not in SIBLINGS:
+        raise ValueError(f"siblings must be one of {SIBLINGS}, got {siblings!r}")
+    if outranking not in OUTRANKING:
+        raise ValueError(f"outranking must be one of {OUTRANKING}, got {outranking!r}")
+    positive = image_ids[:, None] == text_ids[None, :]
+    negative = ~positive if known is None else ~(positive | known)
+    owned = text_ids != GENERATED_NEGATIVE
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()
+    if outranking != "keep":
+        best = scores.masked_fill(~positive, torch.finfo(scores.dtype).min).amax(1, keepdim=True)
+        outranks = (scores > best) & ~owned & negative
+        if outranking == "zero":
+            scores = scores.masked_fill(outranks, 0)
+        else:
+            negative = negative & ~outranks
+    row_loss = _masked if siblings == "masked" else _soft
+    logits = scores / temperature
+    i2t = row_loss(logits, positive, negative)
+    t2i = row_loss(logits[:, owned].T, positive[:, owned].T, negative[:, owned].T)
+    return (i2t + t2i) / 2
+
+
+def _masked(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean over rows of the mean over the row's positives p of log(1 + sum_negatives exp(s_n - s_p))."""
+    against = logits.masked_fill(~negative, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
+    return _mean_over_positives(F.softplus(against - logits), positive)
+
+
+def _soft(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean over rows of the cross-entropy with targets 1/P on the row's P positives."""
+    total = logits.masked_fill(~(positive | negative), torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
+    return _mean_over_positives(total - logits, positive)
+
+
+def _mean_over_positives(losses: Tensor, positive: Tensor) -> Tensor:
+    return ((losses * positive).sum(1) / positive.sum(1).clamp_min(1)).mean()

@@ -2,7 +2,7 @@
 
 examples:
   lavis-asym check shards/coco                      counts, checksums, tars, captions, ids, image headers
-  lavis-asym check shards/coco --deep               also decodes every image, or looks at every number of features
+  lavis-asym check shards/coco --deep               also decodes every image
   lavis-asym check shards/coco --deep --fix shards/coco-good
                                                     and packs what is good; left_out.json in it lists the rest
 
@@ -27,7 +27,7 @@ REPORT = "check.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="of shards of images or of features")
-    parser.add_argument("--deep", action="store_true", help="decode every image; look at every number of features")
+    parser.add_argument("--deep", action="store_true", help="decode every image")
     parser.add_argument("--fix", type=Path, metavar="OUT", help="pack the good samples into this new folder")
     parser.add_argument("--report", type=Path, help=f"where the report goes (FOLDER/{REPORT})")
     parser.add_argument("--allow-pipe", action="store_true", help="run the commands that the index names as shards")

@@ -72,7 +72,7 @@ def check_folder(folder: Path, deep: bool = False, allow_pipe: bool = False, pro
     """Check a folder of shards; a fault of its content is a finding.
 
     Args:
-        deep: also decode every image, or look at every number of the features.
+        deep: also decode every image.
         allow_pipe: see `shards.read_index`.
     Raises:
         UserError: no folder, or an index that would run commands.

@@ -101,11 +101,11 @@ def _given(text: Dict[str, Any], side: str, count: int) -> Tuple[Tuple[str, ...]
 
 
 def image_field(sample: RawSample) -> Tuple[str, bytes]:
-    """Extension and bytes of a sample's only image."""
+    """Extension and bytes of a sample's image. Raises Damage unless it has one, and nothing else but its json."""
     found = [
         (extension, sample.fields[extension]) for extension in ("jpg", "png", "webp") if extension in sample.fields
     ]
-    if len(found) != 1:
+    if len(found) != 1 or len(sample.fields) > 2:
         raise Damage(f"expected one image, found {', '.join(sample.fields)}")
     return found[0]
 
@@ -156,7 +156,7 @@ def encode_array(array: np.ndarray) -> bytes:
 
 
 def decode_array(sample: RawSample, extension: str, shape: Sequence[int]) -> np.ndarray:
-    """A float16 array of that very shape (writable). Raises Damage for any other, before any memory is taken."""
+    """A finite float16 array of that very shape (writable). Raises Damage for any other, before memory is taken."""
     if extension not in sample.fields:
         raise Damage(f"has no {extension}, only {', '.join(sample.fields)}")
     content = sample.fields[extension]
@@ -171,27 +171,31 @@ def decode_array(sample: RawSample, extension: str, shape: Sequence[int]) -> np.
         raise Damage(f"{extension} is {dtype} {tuple(found)}, expected float16 {tuple(shape)}")
     if len(content) - stream.tell() != 2 * int(np.prod(shape)):
         raise Damage(f"{extension} has {len(content)} bytes, more or less than its shape needs")
-    return np.frombuffer(content, np.float16, offset=stream.tell()).reshape(shape).copy()
+    array = np.frombuffer(content, np.float16, offset=stream.tell()).reshape(shape)
+    if not np.isfinite(array).all():
+        raise Damage(f"{extension} has numbers that are not finite")
+    return array.copy()
+
+
+def feature_arrays(sample: RawSample, features: Dict[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
+    """Vector D and regions R x D of a sample, as the index's `features` says. Raises Damage as `decode_array`."""
+    if set(sample.fields) - {"json", *ARRAYS}:
+        raise Damage(f"expected features, found {', '.join(sample.fields)}")
+    vector, regions = (decode_array(sample, name, features[key]) for name, key in zip(ARRAYS, ("vector", "regions")))
+    return vector, regions
 
 
 def check_content(sample: RawSample, features: Optional[Dict[str, Any]], deep: bool) -> None:
-    """Raise Damage unless the image's header, or the arrays' form, is good; `deep` decodes and looks at every number.
+    """Raise Damage unless the image's header is good (`deep`: all of it can be decoded), or the arrays are.
 
     Args:
         features: `vector` and `regions` of the index, shapes; None for shards of images.
     """
     if features is None:
-        if set(sample.fields) & set(ARRAYS):
-            raise Damage("has features among shards of images")
         extension, content = image_field(sample)
         decode_image(content, extension) if deep else open_image(content, extension)
         return
-    if set(sample.fields) - {"json", *ARRAYS}:
-        raise Damage("has an image among shards of features")
-    for extension, shape in zip(ARRAYS, (features["vector"], features["regions"])):
-        array = decode_array(sample, extension, shape)
-        if deep and not np.isfinite(array).all():
-            raise Damage(f"{extension} has numbers that are not finite")
+    feature_arrays(sample, features)
 
 
 def _brief(error: Exception) -> str:

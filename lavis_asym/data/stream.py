@@ -11,7 +11,7 @@ import torch
 import webdataset as wds
 from torch.utils.data import get_worker_info
 
-from lavis_asym.data.fields import decode_array, decode_image, decode_text, image_field
+from lavis_asym.data.fields import decode_image, decode_text, feature_arrays, image_field
 from lavis_asym.data.layout import GIVEN
 from lavis_asym.data.shards import read_index, shard_samples
 from lavis_asym.data.tar import Damage, RawSample
@@ -151,9 +151,7 @@ def decode_visual(
         Damage: the sample's image or arrays cannot be used.
     """
     if features:
-        return {
-            "vector": torch.from_numpy(decode_array(sample, "global.npy", features["vector"])),
-            "regions": torch.from_numpy(decode_array(sample, "local.npy", features["regions"])),
-        }
+        vector, regions = map(torch.from_numpy, feature_arrays(sample, features))
+        return {"vector": vector, "regions": regions}
     extension, content = image_field(sample)
     return {"image": vis_processor(decode_image(content, extension, size))}

@@ -37,6 +37,7 @@ class Finding(NamedTuple):
     shard: str
     key: str  # '' for the shard itself
     problem: str
+    again: bool = False  # the sample is good, but what it holds stands somewhere else too
 
 
 class Contents(NamedTuple):
@@ -193,7 +194,7 @@ def _comparisons(contents: Dict[str, Contents], order: List[str], split_of: Dict
                 where = f"of {kept_shard}, key {kept_key}"
                 if apart or field == "ids":
                     both = f", so it stands in {split_of[shard]} and in {split_of[kept_shard]}" if apart else ""
-                    yield Finding("error", shard, key, f"has the {what} {where}{both}")
+                    yield Finding("error", shard, key, f"has the {what} {where}{both}", again=True)
                 else:
                     yield Finding("note", shard, key, f"has the {what} {where}, under another id")
 

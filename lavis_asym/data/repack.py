@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
 
 from lavis_asym.data.check import Report
-from lavis_asym.data.fields import check_content, check_seal, decode_text, encode_sample
+from lavis_asym.data.fields import check_content, check_seal, decode_text, encode_sample, sample_key
 from lavis_asym.data.shards import Entry, load_index, open_shard, write_atomically
 from lavis_asym.data.tar import Damage, RawSample, read_samples
 from lavis_asym.data.writing import ShardPlan, write_shards
@@ -16,11 +16,12 @@ LEFT_OUT = "left_out.json"
 
 
 class Good(NamedTuple):
-    """The samples of one shard that are kept."""
+    """What is kept of one shard."""
 
     entry: Entry
-    numbers: FrozenSet[int]
+    numbers: FrozenSet[int]  # of the samples
     captions: int
+    met: FrozenSet[int]  # numbers of all its samples
 
 
 def repack(folder: Path, out: Path, report: Report) -> List[Dict[str, str]]:
@@ -35,18 +36,16 @@ def repack(folder: Path, out: Path, report: Report) -> List[Dict[str, str]]:
         UserError: an index that cannot be read, or nothing that is good.
     """
     index = load_index(folder)
-    bad = {(finding.shard, finding.key): finding.problem for finding in report.errors}
-    left_out: List[Dict[str, str]] = []
-    good = {
-        split: [
-            kept
-            for entry in entries
-            for kept in [_good(folder, index, entry, report.deep, bad, left_out)]
-            if kept.numbers
-        ]
-        for split, entries in index["splits"].items()
+    bad = {
+        (finding.shard, finding.key): finding.problem for finding in report.errors if finding.again or not finding.key
     }
-    good = {split: kept for split, kept in good.items() if kept}
+    left_out: List[Dict[str, str]] = []
+    good: Dict[str, List[Good]] = {}
+    for split, entries in index["splits"].items():
+        looked_at = [_good(folder, index, entry, report.deep, bad, left_out) for entry in entries]
+        left_out += _missing(looked_at, bad)
+        kept = [shard for shard in looked_at if shard.numbers]
+        good.update({split: kept} if kept else {})
     if not good:
         raise UserError(f"{folder}: not one sample is good, so there is nothing to write to {out}")
     header = {key: index[key] for key in ("kind", "features") if key in index}
@@ -87,10 +86,17 @@ def _good(
         else:
             numbers.add(number)
             captions += len(text.record.captions)
-    for number in sorted(set(range(entry["first"], entry["first"] + entry["samples"])) - met):
+    return Good(entry, frozenset(numbers), captions, frozenset(met))
+
+
+def _missing(shards: List[Good], bad: Dict[Tuple[str, str], str]) -> Iterator[Dict[str, str]]:
+    """Samples that the index promises and no shard has."""
+    met = frozenset().union(*(shard.met for shard in shards))
+    for entry, *_ in shards:
         problem = bad.get((entry["name"], ""), "is not in its shard")
-        left_out.append({"shard": entry["name"], "key": f"{number:09d}", "problem": problem})
-    return Good(entry, frozenset(numbers), captions)
+        for number in range(entry["first"], entry["first"] + entry["samples"]):
+            if number not in met:
+                yield {"shard": entry["name"], "key": sample_key(number), "problem": problem}
 
 
 def _readable(folder: Path, entry: Entry) -> Iterator[Tuple[int, RawSample, str]]:

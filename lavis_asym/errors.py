@@ -7,6 +7,10 @@ from typing import Iterable, List
 class UserError(Exception):
     """A fault in a file, a configuration or a command. The launchers print it without a traceback and exit with 2."""
 
+    def __init__(self, message: str = ""):
+        # torch raises what a loader's worker raised again, with the worker's traceback before the message
+        super().__init__(message.rpartition(f"{__name__}.UserError: ")[2])
+
     @classmethod
     def from_problems(cls, heading: str, problems: List[str], shown: int = 20) -> "UserError":
         """One error that lists up to `shown` problems and counts the rest."""

@@ -21,7 +21,7 @@ NO_CONFIG = OmegaConf.create()
 
 
 class AsymImageProcessor(BaseProcessor):
-    """A PIL image -> the normalised pixels that a vision encoder expects, 3 x S x S float32.
+    """A PIL image -> the normalised pixels that a vision encoder expects, 3 x S x S float32; `size` is (S, S).
 
     Args:
         encoder: a name in `encoders.VISION_ENCODERS`.
@@ -31,6 +31,7 @@ class AsymImageProcessor(BaseProcessor):
         if encoder not in VISION_ENCODERS:
             raise UserError(f"vis_processor.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
         self.transform = VISION_ENCODERS[encoder].transform()
+        self.size = (VISION_ENCODERS[encoder].image_size,) * 2
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         return self.transform(image.convert("RGB"))

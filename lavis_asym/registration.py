@@ -19,7 +19,7 @@ def register_all() -> None:
         raise UserError(f"LAVIS cannot be imported ({error}); pip install lavis-asym installs what it needs") from error
 
     from lavis_asym import compat
-    from lavis_asym.data.builders import CustomBuilder, ScenesBuilder
+    from lavis_asym.data.builders import CocoBuilder, CustomBuilder, Flickr30kBuilder, ScenesBuilder
     from lavis_asym.models.asym_retrieval import AsymRetrieval
     from lavis_asym.processors import AsymCaptionProcessor, AsymImageProcessor
     from lavis_asym.tasks import AsymRetrievalTask
@@ -36,7 +36,12 @@ def register_all() -> None:
         (
             registry.register_builder,
             "builder_name_mapping",
-            {"asym_custom": CustomBuilder, "asym_scenes": ScenesBuilder},
+            {
+                "asym_coco": CocoBuilder,
+                "asym_custom": CustomBuilder,
+                "asym_flickr30k": Flickr30kBuilder,
+                "asym_scenes": ScenesBuilder,
+            },
         ),
     ):
         for name, entry in entries.items():

@@ -47,10 +47,13 @@ class AsymRetrievalTask(RetrievalTask):
             stream = dataset.get("train")
             readers = max(1, run.num_workers) * get_world_size()
             if isinstance(stream, TrainStream) and not run.evaluate and len(stream.shards) < readers:
+                more = f"set datasets.{name}.train_shards={readers}"
+                if "train_shards" not in cfg.datasets_cfg[name]:
+                    more = f"pack again with --shard-samples {max(1, stream.n_images // readers)}"
                 raise UserError(
                     f"datasets.{name}: {len(stream.shards)} train shards for run.num_workers={run.num_workers} x "
-                    f"{get_world_size()} processes, at least {readers} are needed; set "
-                    f"datasets.{name}.train_shards={readers} (the split has {stream.n_images} images) or fewer workers"
+                    f"{get_world_size()} processes, at least {readers} are needed; {more} (the split has "
+                    f"{stream.n_images} images), or fewer workers"
                 )
         return datasets
 

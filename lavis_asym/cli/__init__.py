@@ -7,11 +7,11 @@ from typing import Optional, Sequence
 
 from lavis_asym.errors import UserError
 
-COMMANDS = ("samples",)
+COMMANDS = ("pack", "check", "features", "samples")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run a command; 0 where it did what it was asked, 2 after an error that the user can mend."""
+    """Run a command; 0 where it did what it was asked, 1 where `check` found errors, 2 after an error to mend."""
     parser = argparse.ArgumentParser(prog="lavis-asym", description="Asymmetry-sensitive image-text retrieval.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
@@ -23,8 +23,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         command.set_defaults(run=module.run)
     parsed = parser.parse_args(arguments)
     try:
-        parsed.run(parsed)
+        return parsed.run(parsed) or 0
     except UserError as error:
         print(f"lavis-asym: {error}", file=sys.stderr)
         return 2
-    return 0
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130

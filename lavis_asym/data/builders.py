@@ -1,28 +1,31 @@
-"""LAVIS dataset builders: the user's own data, and the embedded scenes."""
+"""LAVIS dataset builders: packed COCO and Flickr30k, the user's own folder, and the embedded scenes."""
 
 import hashlib
 import json
+import logging
+import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from lavis.common.dist_utils import get_rank, get_world_size
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 
 from lavis_asym.data.evaluation_set import EvaluationSet
+from lavis_asym.data.features import check_fingerprint
 from lavis_asym.data.prepare import prepare_features, prepare_images
 from lavis_asym.data.scenes import write_scenes
-from lavis_asym.data.shards import read_index
+from lavis_asym.data.shards import INDEX, load_index, read_index
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.encoders import VISION_ENCODERS
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.paths import config_path
 
+SHARDS_VARIABLE = "LAVIS_ASYM_SHARDS"
 
-class CustomBuilder(BaseDatasetBuilder):
-    """Any folder in LAVIS's retrieval layout, packed into shards once; configs/datasets/custom.yaml has its keys."""
 
-    DATASET_CONFIG_DICT = {"default": config_path("datasets/custom.yaml")}
+class ShardsBuilder(BaseDatasetBuilder):
+    """Datasets over a folder of shards; how that folder comes about is the subclass's `_prepare`."""
 
     def _download_data(self) -> None:
         """Runs in the main process only, before any other builds its datasets."""
@@ -31,18 +34,50 @@ class CustomBuilder(BaseDatasetBuilder):
     def build(self) -> Dict[str, Any]:
         """`train`: an infinite stream; `val`, `test`: evaluation sets; each where the data has that split."""
         self.build_processors()
-        folder = self._prepare()
+        folder, allow_pipe = self._prepare(), bool(self.config.get("allow_pipe"))
+        index = read_index(folder, allow_pipe)
+        _warn_of_shared(folder, index["shared"])
         datasets: Dict[str, Any] = {}
-        for split in read_index(folder)["splits"]:
+        for split in index["splits"]:
             mode = "train" if split == "train" else "eval"
             processors = self.vis_processors[mode], self.text_processors[mode]
             if split == "train":
-                stream = self.config.stream
-                place = {"rank": get_rank(), "world_size": get_world_size()}
-                datasets[split] = TrainStream(folder, split, *processors, stream.seed, stream.shuffle_buffer, **place)
+                datasets[split] = TrainStream(
+                    folder,
+                    split,
+                    *processors,
+                    rank=get_rank(),
+                    world_size=get_world_size(),
+                    allow_pipe=allow_pipe,
+                    **self.config.stream,
+                )
             else:
-                datasets[split] = EvaluationSet(folder, split, *processors)
+                datasets[split] = EvaluationSet(folder, split, *processors, allow_pipe)
         return datasets
+
+    def _prepare(self) -> Path:
+        """The folder of shards that the datasets read, written if it is not there."""
+        if self.config.data_type not in ("features", "images"):
+            raise UserError(f"data_type: expected 'features' or 'images', got {self.config.data_type!r}")
+        encoder = self.config.features.encoder
+        if encoder not in VISION_ENCODERS:
+            raise UserError(f"features.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
+        return self.folder(encoder)
+
+    def folder(self, encoder: str) -> Path:
+        """The folder of shards, of the kind that `data_type` says."""
+        raise NotImplementedError
+
+
+class CustomBuilder(ShardsBuilder):
+    """Any folder in LAVIS's retrieval layout, packed into shards once; configs/datasets/custom.yaml has its keys."""
+
+    DATASET_CONFIG_DICT = {"default": config_path("datasets/custom.yaml")}
+
+    def folder(self, encoder: str) -> Path:
+        root = self.root()
+        images = prepare_images(root, self.storage(root), self.config.train_shards)
+        return images if self.config.data_type == "images" else prepare_features(images, encoder)
 
     def root(self) -> Path:
         """The folder in LAVIS's layout."""
@@ -60,19 +95,6 @@ class CustomBuilder(BaseDatasetBuilder):
         name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / name
 
-    def _prepare(self) -> Path:
-        """The folder of shards that the datasets read, written if it is not there."""
-        if self.config.data_type not in ("features", "images"):
-            raise UserError(f"data_type: expected 'features' or 'images', got {self.config.data_type!r}")
-        encoder = self.config.features.encoder
-        if encoder not in VISION_ENCODERS:
-            raise UserError(f"features.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
-        root = self.root()
-        images = prepare_images(root, self.storage(root), self.config.train_shards)
-        if self.config.data_type == "images":
-            return images
-        return prepare_features(images, encoder)
-
 
 class ScenesBuilder(CustomBuilder):
     """The embedded scenes (`data.scenes`), rendered into the cache once."""
@@ -85,3 +107,60 @@ class ScenesBuilder(CustomBuilder):
         root = Path(registry.get_path("cache_root")).expanduser() / "asym" / f"scenes-{name}"
         write_scenes(root, self.config.seed, counts)
         return root
+
+
+class CocoBuilder(ShardsBuilder):
+    """COCO as `lavis-asym pack coco` and `features` wrote it; configs/datasets/coco.yaml has its keys."""
+
+    DATASET_CONFIG_DICT = {"default": config_path("datasets/coco.yaml")}
+    NAME = "coco"
+
+    def folder(self, encoder: str) -> Path:
+        folder = self.packed()
+        kind = read_index(folder, bool(self.config.allow_pipe))["kind"]
+        if self.config.data_type == "images":
+            if kind == "images":
+                return folder
+            raise UserError(
+                f"datasets.asym_{self.NAME}.data_type: 'images', but {folder} holds features; give the folder that "
+                "lavis-asym pack wrote, or data_type=features"
+            )
+        if kind == "features":
+            check_fingerprint(folder, load_index(folder)["features"], encoder)
+            return folder
+        return prepare_features(folder, encoder)
+
+    def packed(self) -> Path:
+        """Where the run's configuration or the environment says that the shards are."""
+        option, name = f"datasets.asym_{self.NAME}.shards", self.NAME
+        if self.config.shards:
+            folder, given = Path(self.config.shards).expanduser(), option
+        elif SHARDS_VARIABLE in os.environ:
+            folder, given = Path(os.environ[SHARDS_VARIABLE]).expanduser(), SHARDS_VARIABLE
+            folder = folder if (folder / INDEX).is_file() else folder / name
+        else:
+            folder, given = Path("shards") / name, f"neither {option} nor {SHARDS_VARIABLE} is set"
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder}: no such folder of shards ({given}). Pack once:\n"
+                f"  lavis-asym pack {name} --annotations DIR --images DIR --out {folder}\n"
+                f"where --annotations has {'coco_karpathy' if name == 'coco' else name}_train.json, ..._val.json and "
+                f"..._test.json; or say where the shards are: {SHARDS_VARIABLE}=PARENT or --options {option}=DIR"
+            )
+        return folder.resolve()
+
+
+class Flickr30kBuilder(CocoBuilder):
+    """Flickr30k, as `CocoBuilder`; configs/datasets/flickr30k.yaml has its keys."""
+
+    DATASET_CONFIG_DICT = {"default": config_path("datasets/flickr30k.yaml")}
+    NAME = "flickr30k"
+
+
+def _warn_of_shared(folder: Path, shared: List[List[str]]) -> None:
+    if shared:
+        split, key, other, other_key = shared[0]
+        logging.warning(
+            f"{folder}: {len(shared)} image(s) stand in two splits with the same content, such as {split}/{key} and "
+            f"{other}/{other_key}; lavis-asym check {folder} lists them, --fix OUT packs without them"
+        )

@@ -1,65 +1,102 @@
 """The evaluation set: map-style over the same shards, with the attributes that LAVIS's retrieval evaluation reads."""
 
-import json
-import tarfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from torch.utils.data import Dataset
 from torch.utils.data.dataloader import default_collate
 
-from lavis_asym.data.shards import Sample, shard_paths
-from lavis_asym.data.stream import decode_image
+from lavis_asym.data.fields import decode_text
+from lavis_asym.data.shards import PIPE, Entry, open_shard, read_index
+from lavis_asym.data.stream import decode_visual
+from lavis_asym.data.tar import Damage, RawSample, read_members
+from lavis_asym.errors import UserError
 
 
 class EvaluationSet(Dataset):
-    """One item an image, in the order of the shards: `index` and the image (see `stream.decode_image`).
+    """One item an image, in the order of the shards: `index` and the image (see `stream.decode_visual`).
+
+    Every shard is compared with its sha256 and read through once; then items are read where they lie, in any worker.
 
     Attributes:
         text: M processed captions, images in order. image: N file names. image_ids: N ids.
         txt2img: text index -> image index. img2txt: image index -> its texts' indices.
+    Raises:
+        UserError: a shard or a sample that cannot be used, with its key: no figure may come from part of a split.
     """
 
-    def __init__(self, folder: Path, split: str, vis_processor: Callable, text_processor: Callable):
-        self.vis_processor = vis_processor
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        vis_processor: Optional[Callable],
+        text_processor: Callable,
+        allow_pipe: bool = False,
+    ):
+        index = read_index(folder, allow_pipe)
+        self.folder, self.features, self.vis_processor = folder, index.get("features"), vis_processor
         self.text: List[str] = []
         self.image: List[str] = []
         self.image_ids: List[str] = []
         self.txt2img: Dict[int, int] = {}
         self.img2txt: Dict[int, List[int]] = {}
-        self._fields: List[Tuple[str, Dict[str, Tuple[int, int]]]] = []  # shard, extension -> offset and size
-        for shard in shard_paths(folder, split):
-            self._add_shard(shard, text_processor)
+        self._fields: List[Tuple[str, str, Dict[str, Tuple[int, int]]]] = []  # shard, key, extension -> offset and size
+        for entry in index["splits"][split]:
+            self._add_shard(entry, text_processor)
 
-    def _add_shard(self, shard: str, text_processor: Callable) -> None:
-        fields: Dict[str, Dict[str, Tuple[int, int]]] = {}
-        with tarfile.open(shard) as tar:
-            for member in tar:
-                key, _, extension = member.name.partition(".")
-                fields.setdefault(key, {})[extension] = (member.offset_data, member.size)
-        for places in fields.values():
+    def _add_shard(self, entry: Entry, text_processor: Callable) -> None:
+        if entry["name"].startswith(PIPE):
+            raise self._error(entry["name"], "evaluation reads samples in any order; copy this shard to a file")
+        places: Dict[str, Dict[str, Tuple[int, int]]] = {}
+        with open_shard(self.folder, entry) as stream:
+            try:
+                for member in read_members(stream):
+                    if member.fault or member.extension in places.get(member.key, {}):
+                        raise Damage(member.fault or f"{member.key}.{member.extension} stands in it twice")
+                    places.setdefault(member.key, {})[member.extension] = (member.offset, member.size)
+            except Damage as damage:
+                raise self._error(entry["name"], damage) from None
+        if len(places) != entry["samples"]:
+            raise self._error(entry["name"], f"has {len(places)} samples, the index says {entry['samples']}")
+        for key, fields in places.items():
             number = len(self.image)
-            self._fields.append((shard, places))
-            record = json.loads(self._read(number, "json"))
-            self.image.append(record["image"])
-            self.image_ids.append(record["image_id"])
-            self.img2txt[number] = list(range(len(self.text), len(self.text) + len(record["captions"])))
+            self._fields.append((entry["name"], key, fields))
+            try:
+                record = decode_text(self._read(number, ("json",)), number).record
+            except Damage as damage:
+                raise self._error(f"{entry['name']}, key {key}", damage) from None
+            self.image.append(record.image)
+            self.image_ids.append(record.image_id)
+            self.img2txt[number] = list(range(len(self.text), len(self.text) + len(record.captions)))
             self.txt2img.update({text: number for text in self.img2txt[number]})
-            self.text.extend(text_processor(caption) for caption in record["captions"])
+            self.text.extend(text_processor(caption) for caption in record.captions)
 
-    def _read(self, number: int, extension: str) -> bytes:
-        shard, places = self._fields[number]
-        offset, size = places[extension]
-        with open(shard, "rb") as stream:
-            stream.seek(offset)
-            return stream.read(size)
+    def _error(self, where: str, what: Any) -> UserError:
+        return UserError(
+            f"{self.folder}/{where}: {what}; lavis-asym check {self.folder} --deep lists all that is wrong"
+        )
+
+    def _read(self, number: int, extensions: Tuple[str, ...] = ()) -> RawSample:
+        """A sample, or some of its fields."""
+        shard, key, places = self._fields[number]
+        fields = {}
+        with open(self.folder / shard, "rb") as stream:
+            for extension in extensions or places:
+                if extension in places:
+                    offset, size = places[extension]
+                    stream.seek(offset)
+                    fields[extension] = stream.read(size)
+        return RawSample(key, fields)
 
     def __len__(self) -> int:
         return len(self.image)
 
     def __getitem__(self, number: int) -> Dict[str, Any]:
-        sample: Sample = {ext: self._read(number, ext) for ext in self._fields[number][1] if ext != "json"}
-        return {**decode_image(sample, self.vis_processor), "index": number}
+        shard, key, _ = self._fields[number]
+        try:
+            return {**decode_visual(self._read(number), self.features, self.vis_processor), "index": number}
+        except Damage as damage:
+            raise self._error(f"{shard}, key {key}", damage) from None
 
     def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
         return default_collate(samples)

@@ -1,13 +1,18 @@
-"""LAVIS's retrieval layout: `train.json` with a record a caption, `val.json`, `test.json` one an image, `images/`."""
+"""Where annotations come from: LAVIS's layouts, and Karpathy's split files. One record type for all.
+
+LAVIS's retrieval layout is `train.json` with a record a caption, `val.json`, `test.json` one an image, `images/`; its
+COCO and Flickr30k annotations are the same records under other names.
+"""
 
 import json
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from lavis_asym.errors import UserError
 
 SPLITS = ("train", "val", "test")
 GIVEN = ("positives", "negatives")
+KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
 class Record(NamedTuple):
@@ -20,55 +25,130 @@ class Record(NamedTuple):
     negatives: Tuple[Tuple[str, ...], ...] = ()
 
 
-def read_layout(root: Path, images: str = "images") -> Dict[str, List[Record]]:
+class Source(NamedTuple):
+    """Checked annotations with the folder and the files that they come from."""
+
+    images: Path
+    files: Tuple[Path, ...]
+    splits: Dict[str, List[Record]]
+
+
+def read_layout(root: Path) -> Source:
+    """A folder with train.json, val.json or test.json and images/ in it. Raises as `read_annotations`."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected train.json, val.json or test.json and images/ in it")
+    return read_annotations(root, "{}.json", root / "images")
+
+
+def read_annotations(folder: Path, pattern: str, images: Path) -> Source:
     """The records of each split that has a file.
 
+    Args:
+        folder: of the annotations.
+        pattern: of their names, `{}` standing for the split, such as `coco_karpathy_{}.json`.
+        images: the folder that the records' image paths start from.
     Raises:
-        UserError: naming every file, record and key that is not as it should be (see `_read_split`), a missing images
-            folder, no split at all, or an image that stands in two splits.
+        UserError: naming every file, record and key that is not as it should be (see `_records`), a missing folder,
+            no split at all, or an image that stands in two splits.
     """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected train.json, val.json or test.json and {images}/ in it")
-    if not (root / images).is_dir():
-        raise UserError(f"{root / images}: no such folder; expected the images that the json files name in it")
-    present = [split for split in SPLITS if (root / f"{split}.json").is_file()]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected {pattern.format('train')} and the other splits in it")
+    files = {split: folder / pattern.format(split) for split in SPLITS}
+    present = {split: path for split, path in files.items() if path.is_file()}
     if not present:
-        raise UserError(f"{root}: expected at least one of train.json, val.json and test.json, found none")
+        names = " and ".join([", ".join(path.name for path in list(files.values())[:2]), files["test"].name])
+        raise UserError(f"{folder}: expected at least one of {names}, found none")
     problems: List[str] = []
-    records = {split: _read_split(root / f"{split}.json", root / images, problems) for split in present}
-    _check_overlap(records, problems)
+    annotations = ((split, path, _load(path, problems)) for split, path in present.items())
+    return _checked(
+        {split: _records(path.name, items, images, problems) for split, path, items in annotations},
+        Source(images, tuple(present.values()), {}),
+        folder,
+        problems,
+    )
+
+
+def read_karpathy(path: Path, images: Path) -> Source:
+    """Karpathy's `dataset_coco.json`, `dataset_flickr30k.json`, ...; its restval images go to train.
+
+    Raises:
+        UserError: no such file, none of Karpathy's, or what `read_annotations` finds wrong with its records.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected Karpathy's dataset_coco.json or one like it")
+    problems: List[str] = []
+    content = _load(path, problems, dict)
+    items = content.get("images") if content else None
+    if not problems and (not isinstance(items, list) or not items):
+        problems.append(f"{path}: expected Karpathy's format, an object with a non-empty list 'images'")
+    annotations: Dict[str, List[Any]] = {}
+    for number, item in enumerate(items if isinstance(items, list) else ()):
+        try:
+            split = KARPATHY_SPLITS[item["split"]]
+            image = "/".join(filter(None, (item.get("filepath"), item["filename"])))
+            image_id = item.get("cocoid", item.get("imgid", image))
+            captions = [sentence["raw"] for sentence in item["sentences"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            problems.append(
+                f"{path}, image {number}: {type(error).__name__} {error}; expected 'filename', 'sentences' with 'raw' "
+                f"texts, and a 'split' among {', '.join(KARPATHY_SPLITS)}"
+            )
+            continue
+        annotations.setdefault(split, []).append({"image": image, "image_id": image_id, "caption": captions})
+    return _checked(
+        {
+            split: _records(f"{path.name}, split {split}", annotations[split], images, problems)
+            for split in SPLITS
+            if split in annotations
+        },
+        Source(images, (path,), {}),
+        path,
+        problems,
+    )
+
+
+def _checked(records: Dict[str, List[Record]], source: Source, place: Path, problems: List[str]) -> Source:
+    if not source.images.is_dir():
+        raise UserError(f"{source.images}: no such folder; expected the images that the annotations name in it")
+    problems.extend(_overlaps(records))
     if problems:
-        raise UserError.from_problems(f"{root}: {len(problems)} problem(s); mend these and start again:", problems)
-    return records
+        raise UserError.from_problems(f"{place}: {len(problems)} problem(s); mend these and start again:", problems)
+    return source._replace(splits=records)
 
 
-def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
+def _load(path: Path, problems: List[str], expected: type = list) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{path}: not valid JSON ({error})")
+        return expected()
+    if not isinstance(content, expected) or not content:
+        what = "list of records" if expected is list else "object"
+        problems.append(f"{path}: expected a non-empty {what}, got {type(content).__name__}")
+        return expected()
+    return content
+
+
+def _records(name: str, annotations: List[Any], images: Path, problems: List[str]) -> List[Record]:
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
     It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
     Without an `image_id` (as in LAVIS's COCO val and test files) the image's file name stands for it.
     """
-    try:
-        annotations = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        problems.append(f"{path}: not valid JSON ({error})")
-        return []
-    if not isinstance(annotations, list) or not annotations:
-        problems.append(f"{path}: expected a non-empty list of records, got {type(annotations).__name__}")
-        return []
     captions: Dict[str, List[str]] = {}
     image_of: Dict[str, str] = {}
     given: Dict[str, Dict[str, List[Tuple[str, ...]]]] = {side: {} for side in GIVEN}
+    there: Set[str] = set()
     for number, annotation in enumerate(annotations):
-        fault = _fault(annotation, images)
+        fault = _fault(annotation, images, there)
         if fault:
-            problems.append(f"{path}, record {number}: {fault}")
+            problems.append(f"{name}, record {number}: {fault}")
             continue
         image = annotation["image"]
         image_id = str(annotation.get("image_id", image))
         if image_of.setdefault(image_id, image) != image:
             problems.append(
-                f"{path}, record {number}: image_id {image_id!r} stands for {image_of[image_id]!r} and {image!r}; "
+                f"{name}, record {number}: image_id {image_id!r} stands for {image_of[image_id]!r} and {image!r}; "
                 "give each image an id of its own"
             )
             continue
@@ -85,8 +165,8 @@ def _read_split(path: Path, images: Path, problems: List[str]) -> List[Record]:
     ]
 
 
-def _fault(annotation, images: Path) -> str:
-    """What is wrong with a record, or ''."""
+def _fault(annotation: Any, images: Path, there: Set[str]) -> str:
+    """What is wrong with a record, or ''; `there` remembers which images were found."""
     if not isinstance(annotation, dict):
         return f"expected an object with 'image' and 'caption', got {type(annotation).__name__}"
     for key in ("image", "caption"):
@@ -95,8 +175,9 @@ def _fault(annotation, images: Path) -> str:
     image, caption = annotation["image"], annotation["caption"]
     if not isinstance(image, str) or not image or Path(image).is_absolute() or ".." in Path(image).parts:
         return f"'image' must be a path inside {images.name}/, got {image!r}"
-    if not (images / image).is_file():
+    if image not in there and not (images / image).is_file():
         return f"'image' names {image!r}, but there is no {images / image}; put it there or remove the record"
+    there.add(image)
     texts = [caption] if isinstance(caption, str) else caption
     if not isinstance(texts, list) or not texts:
         return f"'caption' must be a text or a non-empty list of texts, got {caption!r}"
@@ -109,14 +190,14 @@ def _fault(annotation, images: Path) -> str:
     return ""
 
 
-def _check_overlap(records: Dict[str, List[Record]], problems: List[str]) -> None:
+def _overlaps(records: Dict[str, List[Record]]) -> Iterator[str]:
     for field in ("image_id", "image"):
         seen: Dict[str, str] = {}
         for split, split_records in records.items():
             for record in split_records:
                 other = seen.setdefault(getattr(record, field), split)
                 if other != split:
-                    problems.append(
-                        f"{field} {getattr(record, field)!r} stands in {other}.json and in {split}.json; "
+                    yield (
+                        f"{field} {getattr(record, field)!r} stands in {other} and in {split}; "
                         "keep it in one of them, or the figures are of images seen in training"
                     )

@@ -1,19 +1,29 @@
 """The train stream: an infinite, reproducible `wds.DataPipeline` over the shards of a split."""
 
-import io
-import json
+import logging
+import multiprocessing
 import random
 from itertools import count
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Set, Tuple
 
 import torch
 import webdataset as wds
-from PIL import Image
 from torch.utils.data import get_worker_info
 
+from lavis_asym.data.fields import decode_image, decode_text, feature_arrays, image_field
 from lavis_asym.data.layout import GIVEN
-from lavis_asym.data.shards import Sample, decode_array, image_field, read_index, read_samples, shard_paths
+from lavis_asym.data.shards import read_index, shard_samples
+from lavis_asym.data.tar import Damage, RawSample
+from lavis_asym.errors import UserError
+
+
+class Place(NamedTuple):
+    """Where a sample was read."""
+
+    epoch: int
+    shard: str
+    number: int  # in its split
 
 
 class TrainStream(wds.DataPipeline):
@@ -22,73 +32,126 @@ class TrainStream(wds.DataPipeline):
     A sample is a flat dict that LAVIS's default collate stacks:
         image: pixels 3 x S x S float32; or, from feature shards, vector: D float16 and regions: R x D float16
         image_id: int, the image's number in its split
+        key: the image's id in the annotations
+        siblings: all its captions, joined by newlines
         text_input: what the text processor makes of the caption (`processors.AsymCaptionProcessor`)
 
     The order is a function of (seed, processes, workers); the caption and its samples are a function of (seed, pass,
-    image) alone. Shards are dealt out to processes and workers, so there must be at least as many (`n_shards`).
+    image) alone. Shards are dealt out to processes and workers, so there must be at least as many (`shards`).
+
+    A shard is compared with its sha256 before its first sample is used. A sample that cannot be used is reported with
+    its key, and left out; where these are more than `max_failures` of all, iterating raises UserError.
 
     Args:
         folder: a folder of image or feature shards.
         split: its split.
-        vis_processor: PIL image -> pixels; unused with features.
+        vis_processor: PIL image -> pixels; unused with features. Where it has a `size`, JPEGs may be decoded at 1/2,
+            1/4 or 1/8 of theirs, never below `size`.
         text_processor: called with caption, siblings, key, epoch and, where people wrote some, positives and negatives.
         seed: >= 0.
         shuffle_buffer: samples that each worker holds back to shuffle across neighbours.
         rank, world_size: this process among all.
+        max_failures: share of the samples, in [0, 1].
+        allow_pipe: see `shards.read_index`.
     """
 
     def __init__(
         self,
         folder: Path,
         split: str,
-        vis_processor: Callable,
+        vis_processor: Optional[Callable],
         text_processor: Callable,
         seed: int,
         shuffle_buffer: int = 256,
         rank: int = 0,
         world_size: int = 1,
+        max_failures: float = 0.001,
+        allow_pipe: bool = False,
     ):
-        self.shards = shard_paths(folder, split)
-        self.n_images = sum(entry["samples"] for entry in read_index(folder)["splits"][split])
+        index = read_index(folder, allow_pipe)
+        self.folder, self.shards, self.features = folder, index["splits"][split], index.get("features")
+        self.n_images = index["counts"][split]["images"]
         self.vis_processor, self.text_processor = vis_processor, text_processor
         self.seed, self.rank, self.world_size = seed, rank, world_size
-        self.shuffle_buffer = shuffle_buffer
-        super().__init__(self._samples, wds.map(self._decode))
+        self.shuffle_buffer, self.max_failures = shuffle_buffer, max_failures
+        self._verified: Set[str] = set()
+        self._seen, self._failed = (multiprocessing.Value("q", 0) for _ in range(2))  # over all workers
+        super().__init__(self._samples, self._decoded)
 
-    def _samples(self) -> Iterator[Tuple[int, Sample]]:
-        """Undecoded samples with the number of their pass, forever."""
+    def _samples(self) -> Iterator[Tuple[Place, RawSample]]:
+        """Undecoded samples, forever."""
         for epoch in count():
             shuffle = wds.detshuffle(self.shuffle_buffer, self.shuffle_buffer, self.seed, epoch)
-            for sample in shuffle.run(self._one_pass(epoch)):
-                yield epoch, sample
+            yield from shuffle.run(self._one_pass(epoch))
 
-    def _one_pass(self, epoch: int) -> Iterator[Sample]:
+    def _one_pass(self, epoch: int) -> Iterator[Tuple[Place, RawSample]]:
         """The samples of this process's and worker's shards."""
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
         order = random.Random(f"{self.seed}/{epoch}").sample(self.shards, len(self.shards))
-        for shard in order[self.rank * workers + number :: self.world_size * workers]:
-            yield from read_samples(shard)
+        own = order[self.rank * workers + number :: self.world_size * workers]
+        if not own:
+            raise UserError(
+                f"{self.folder}: {len(self.shards)} train shards for {workers} workers x {self.world_size} processes; "
+                "pack smaller shards (lavis-asym pack --shard-samples) or set run.num_workers lower"
+            )
+        for entry in own:
+            for position, sample in shard_samples(self.folder, entry, verify=entry["name"] not in self._verified):
+                self._verified.add(entry["name"])
+                yield Place(epoch, entry["name"], position), sample
 
-    def _decode(self, item: Tuple[int, Sample]) -> Dict[str, Any]:
-        epoch, sample = item
-        text = json.loads(sample["json"])
-        captions, key = text["captions"], text["image_id"]
+    def _decoded(self, samples: Iterator[Tuple[Place, RawSample]]) -> Iterator[Dict[str, Any]]:
+        for place, sample in samples:
+            with self._seen.get_lock():
+                self._seen.value += 1
+            try:
+                yield self._decode(place, sample)
+            except Damage as damage:
+                self._report(place, sample, damage)
+
+    def _report(self, place: Place, sample: RawSample, damage: Damage) -> None:
+        with self._failed.get_lock():
+            self._failed.value += 1
+            failed, seen = self._failed.value, self._seen.value
+        where = f"{self.folder / place.shard}, key {sample.key}: {damage}"
+        if failed > self.max_failures * max(seen, self.n_images):
+            raise UserError(
+                f"{where}; {failed} of {seen} samples failed so far, more than max_failures={self.max_failures:g} "
+                f"allows; lavis-asym check {self.folder} --deep lists them, --fix OUT packs the others"
+            )
+        logging.warning(f"left out: {where} ({failed} of {seen} samples so far)")
+
+    def _decode(self, place: Place, sample: RawSample) -> Dict[str, Any]:
+        record = decode_text(sample, place.number).record
+        captions, key, epoch = record.captions, record.image_id, place.epoch
         order = random.Random(f"{self.seed}/{epoch // len(captions)}/{key}").sample(range(len(captions)), len(captions))
-        number = order[epoch % len(captions)]  # each caption once in as many passes as there are captions
-        given = {side: text[side][number] for side in GIVEN if text.get(side)}
+        chosen = order[epoch % len(captions)]  # each caption once in as many passes as there are captions
+        given = {side: getattr(record, side)[chosen] for side in GIVEN if getattr(record, side)}
         return {
-            **decode_image(sample, self.vis_processor),
-            "image_id": text["number"],
-            "text_input": self.text_processor(captions[number], siblings=captions, key=key, epoch=epoch, **given),
+            **decode_visual(sample, self.features, self.vis_processor, getattr(self.vis_processor, "size", None)),
+            "image_id": place.number,
+            "key": key,
+            "siblings": "\n".join(captions),
+            "text_input": self.text_processor(captions[chosen], siblings=captions, key=key, epoch=epoch, **given),
         }
 
 
-def decode_image(sample: Sample, vis_processor: Callable) -> Dict[str, torch.Tensor]:
-    """`vector` and `regions` of a sample of features, `image` of any other."""
-    if "local.npy" in sample:
-        return {
-            "vector": torch.from_numpy(decode_array(sample["global.npy"])),
-            "regions": torch.from_numpy(decode_array(sample["local.npy"])),
-        }
-    return {"image": vis_processor(Image.open(io.BytesIO(image_field(sample)[1])).convert("RGB"))}
+def decode_visual(
+    sample: RawSample,
+    features: Optional[Dict[str, Any]],
+    vis_processor: Optional[Callable],
+    size: Optional[Tuple[int, int]] = None,
+) -> Dict[str, torch.Tensor]:
+    """`vector` and `regions` of a sample of features, `image` of any other.
+
+    Args:
+        features: of the index; None for shards of images.
+        size: see `fields.decode_image`.
+    Raises:
+        Damage: the sample's image or arrays cannot be used.
+    """
+    if features:
+        vector, regions = map(torch.from_numpy, feature_arrays(sample, features))
+        return {"vector": vector, "regions": regions}
+    extension, content = image_field(sample)
+    return {"image": vis_processor(decode_image(content, extension, size))}

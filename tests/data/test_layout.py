@@ -31,7 +31,7 @@ def write(folder, split, records):
 
 
 def test_records_of_one_image_are_joined(root):
-    assert read_layout(root) == {
+    assert read_layout(root).splits == {
         "train": [Record("a.jpg", ("one", "three"), "A"), Record("sub/b.v1.png", ("two lines",), "7")],
         "val": [Record("c.jpg", ("four", "five"), "c.jpg")],
     }
@@ -43,7 +43,7 @@ def test_what_people_wrote_stays_with_its_caption(root):
         {"image": "a.jpg", "caption": ["three", "four"], "image_id": "A", "positives": ["3"]},
         {"image": "sub/b.v1.png", "caption": "two", "image_id": 7, "negatives": []},
     ])  # fmt: skip
-    first, second = read_layout(root)["train"]
+    first, second = read_layout(root).splits["train"]
     assert first == Record(
         "a.jpg", ("one", "three", "four"), "A", ((), ("3",), ("3",)), (("no one", "not one"), (), ())
     )
@@ -64,8 +64,8 @@ RECORD = {"image": "c.jpg", "caption": ["x"], "image_id": "C"}
         ([{**RECORD, "caption": 3}], r"'caption' must be a text"),
         ([{**RECORD, "image": "no.jpg"}], r"'image' names 'no.jpg', but there is no .*no.jpg"),
         ([{**RECORD, "image": "../val.json"}], r"must be a path inside images/"),
-        ([{**RECORD, "image_id": "A"}], r"image_id 'A' stands in train.json and in val.json"),
-        ([{**RECORD, "image": "a.jpg"}], r"image 'a.jpg' stands in train.json and in val.json"),
+        ([{**RECORD, "image_id": "A"}], r"image_id 'A' stands in train and in val"),
+        ([{**RECORD, "image": "a.jpg"}], r"image 'a.jpg' stands in train and in val"),
         ([RECORD, {**RECORD, "image": "a.jpg"}], r"record 1: image_id 'C' stands for 'c.jpg' and 'a.jpg'"),
         ([{**RECORD, "negatives": "y"}], r"'negatives' of 'c.jpg' must be a list of texts, got 'y'"),
         ([{**RECORD, "positives": ["y", " "]}], r"'positives' of 'c.jpg' must be a list of texts"),
@@ -99,13 +99,13 @@ def test_missing_folders_are_named(root, tmp_path):
         read_layout(root)
 
 
-def test_broken_images_are_all_named_before_anything_is_written(root, tmp_path):
+def test_broken_images_are_all_named_and_their_shards_not_written(root, tmp_path):
     whole = (root / "images" / "a.jpg").read_bytes()
     (root / "images" / "a.jpg").write_bytes(whole[:-40])
     (root / "images" / "c.jpg").write_bytes(b"no image")
     Image.new("RGB", (4, 4)).save(root / "images" / "sub" / "b.v1.png", format="BMP")
     with pytest.raises(UserError) as error:
         prepare_images(root, tmp_path / "storage", 2)
-    for part in ("3 image(s)", "a.jpg: cannot be decoded", "c.jpg: cannot be decoded", "b.v1.png: is BMP"):
+    for part in ("3 sample(s)", "a.jpg: cannot be decoded", "c.jpg: cannot be decoded", "b.v1.png: is BMP"):
         assert part in str(error.value)
     assert not list((tmp_path / "storage").rglob("*.tar*"))

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.utils.data import ChainDataset, DataLoader
 
-from lavis_asym.data import shards
+from lavis_asym.data import features, writing
 from lavis_asym.data.evaluation_set import EvaluationSet
+from lavis_asym.data.fields import decode_text, image_field
 from lavis_asym.data.prepare import prepare_features, prepare_images
-from lavis_asym.data.shards import read_index, read_samples, shard_paths
+from lavis_asym.data.shards import read_index, shard_samples
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
 
@@ -26,6 +27,14 @@ def stream(folder, **place):
     return TrainStream(folder, "train", None, caption_processor, seed=5, shuffle_buffer=8, **place)
 
 
+def samples_of(folder, *splits):
+    """Record and undecoded sample of each image, in order."""
+    for split in splits:
+        for entry in read_index(folder)["splits"][split]:
+            for number, sample in shard_samples(folder, entry):
+                yield decode_text(sample, number).record, sample
+
+
 def content(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tar"))} | {
         "index": (folder / "index.json").read_bytes()
@@ -33,22 +42,18 @@ def content(folder):
 
 
 def test_every_image_and_caption_is_packed_unchanged(scenes_root, image_shards):
-    packed = [
-        s for split in ("train", "val", "test") for p in shard_paths(image_shards, split) for s in read_samples(p)
-    ]
+    packed = list(samples_of(image_shards, "train", "val", "test"))
     records = {r["image_id"]: r for s in ("val", "test") for r in json.loads((scenes_root / f"{s}.json").read_text())}
     assert len(packed) == 36
-    for sample in packed:
-        text = json.loads(sample["json"])
-        original = (scenes_root / "images" / text["image"]).read_bytes()
-        assert shards.image_field(sample)[1] == original
-        if text["image_id"] in records:
-            assert text["captions"] == records[text["image_id"]]["caption"]
+    for record, sample in packed:
+        assert image_field(sample)[1] == (scenes_root / "images" / record.image).read_bytes()
+        if record.image_id in records:
+            assert list(record.captions) == records[record.image_id]["caption"]
 
 
 def test_packing_again_takes_what_is_there_and_a_change_packs_anew(scenes_root, tmp_path, monkeypatch):
     first = prepare_images(scenes_root, tmp_path, 4)
-    monkeypatch.setattr(shards, "_write_shard", lambda *_: pytest.fail("written twice"))
+    monkeypatch.setattr(writing, "_write", lambda *_: pytest.fail("written twice"))
     assert prepare_images(scenes_root, tmp_path, 4) == first
     monkeypatch.undo()
     assert prepare_images(scenes_root, tmp_path, 3) != first
@@ -57,17 +62,17 @@ def test_packing_again_takes_what_is_there_and_a_change_packs_anew(scenes_root, 
 KILLED = """
 import sys, os
 from pathlib import Path
-from lavis_asym.data import prepare
+from lavis_asym.data import packing, prepare
 count = 0
-original = prepare._image_samples
-def dying(images, records):
-    for sample in original(images, records):
+original = packing.image_samples
+def dying(*arguments):
+    for sample in original(*arguments):
         global count
         count += 1
         if count > int(sys.argv[3]):
             os.kill(os.getpid(), 9)
         yield sample
-prepare._image_samples = dying
+packing.image_samples = dying
 prepare.prepare_images(Path(sys.argv[1]), Path(sys.argv[2]), 4)
 """
 
@@ -78,7 +83,7 @@ def test_a_killed_pack_leaves_nothing_that_is_believed_and_resumes_to_the_same_b
     code = subprocess.run([sys.executable, "-c", KILLED, str(scenes_root), str(tmp_path), "15"], capture_output=True)
     assert code.returncode == -9
     folder = tmp_path / image_shards.name
-    assert list(folder.glob("*.tar")) and list(folder.glob("*.partial"))
+    assert list(folder.glob("*.tar")) and list(folder.glob("packing/*.tar.*.partial"))
     with pytest.raises(UserError, match="not finished"):
         read_index(folder)
     assert prepare_images(scenes_root, tmp_path, 4) == folder
@@ -177,22 +182,17 @@ def test_evaluation_set_has_what_lavis_reads(kind, scenes_root, image_shards, fe
 
 
 def test_features_are_the_encoders_own(image_shards, feature_shards):
-    import io
-
-    from PIL import Image
-
+    from lavis_asym.data.fields import decode_array, decode_image
     from lavis_asym.encoders import build_vision_encoder
 
     encoder = build_vision_encoder("efficientnet_lite0")
-    image = next(iter(read_samples(shard_paths(image_shards, "val")[0])))
-    cached = next(iter(read_samples(shard_paths(feature_shards, "val")[0])))
-    picture = Image.open(io.BytesIO(shards.image_field(image)[1])).convert("RGB")
+    picture = decode_image(image_field(next(samples_of(image_shards, "val"))[1])[1])
+    cached = decode_array(next(samples_of(feature_shards, "val"))[1], "local.npy", [49, 1280])
     expected = encoder(encoder.transform()(picture)[None])
-    regions = torch.from_numpy(shards.decode_array(cached["local.npy"])).float()
-    torch.testing.assert_close(regions, expected.regions[0], atol=2e-2, rtol=2e-3)
-    assert read_index(feature_shards)["source"]["encoder"] == encoder.fingerprint
+    torch.testing.assert_close(torch.from_numpy(cached).float(), expected.regions[0], atol=2e-2, rtol=2e-3)
+    assert read_index(feature_shards)["features"]["fingerprint"] == encoder.fingerprint
 
 
 def test_features_are_cached_once(image_shards, feature_shards, monkeypatch):
-    monkeypatch.setattr("lavis_asym.data.prepare.build_vision_encoder", lambda _: pytest.fail("encoded twice"))
+    monkeypatch.setattr(features, "build_vision_encoder", lambda _: pytest.fail("encoded twice"))
     assert prepare_features(image_shards, "efficientnet_lite0") == feature_shards

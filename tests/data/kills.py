@@ -100,8 +100,8 @@ def kill_pack(root, kills):
 
 
 def kill_features(root, kills):
-    small = coco(root / "small", 80)
-    run([*small, "--shard-samples", "8"], root / "shards")
+    small = coco(root / "small", 30)
+    run([*small, "--shard-samples", "3"], root / "shards")
     features = ["features", str(root / "shards"), "--model-type", "tiny"]
     run(features, root / "features")
     print("features:", *survive(features, root / "killed", root / "features", kills))

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import time
 
 import kills
 import pytest
@@ -203,3 +205,19 @@ def test_sizes(text, size):
 def test_a_size_that_is_none_is_refused(text):
     with pytest.raises(UserError, match="expected a number of bytes"):
         parse_size(text)
+
+
+def test_a_killed_commands_processes_end_with_it(root, tmp_path):
+    """None may go on writing into a folder that the next command writes."""
+    command = [*kills.COMMAND, "pack", "coco", "--annotations", str(root / "annotations"), "--images"]
+    command += [str(root / "images"), "--processes", "2", "--shard-samples", "1", "--out", str(tmp_path / "a")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "a").glob("*.tar")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(1)
+    before = sorted((tmp_path / "a").glob("*.tar"))
+    time.sleep(0.5)
+    assert sorted((tmp_path / "a").glob("*.tar")) == before and len(before) < 60

@@ -195,3 +195,14 @@ def test_two_processes_train_as_lavis_is_launched(scenes_root, storage):
     assert len(runs) == 1, "one folder for all processes"
     _, found = results()
     assert found["test"]["protocol"]["images"] == 6
+
+
+def test_packed_shards_and_their_features_train_with_the_coco_project(scenes_root):
+    from lavis_asym.cli import main as command
+
+    assert command(["pack", "custom", str(scenes_root), "--out", "shards", "--shard-samples", "6"]) == 0
+    assert command(["features", "shards", "--model-type", "tiny", "--out", "features"]) == 0
+    given = ["datasets.asym_coco.shards=features", "run.max_epoch=1", "run.batch_size_train=8", "run.output_dir=out"]
+    assert run("train", "projects/asym/coco.yaml", *given) == 0
+    _, found = results()
+    assert found["test"]["protocol"]["captions"] == 30 and found["val"]["rsum"] > 0

@@ -1,6 +1,7 @@
 """Kill a packing command with SIGKILL at random moments, and compare what resuming leaves with an undisturbed run.
 
-python tests/data/kills.py 20        20 moments of pack (two processes), 20 of features
+python tests/data/kills.py 20                20 moments of pack (two processes), 20 of features
+python tests/data/kills.py 20 features 1     of features alone, other moments
 """
 
 import json
@@ -57,7 +58,7 @@ def run(arguments, out, seconds=None):
         process.kill()
         process.communicate()
         return True
-    assert process.returncode == 0, error.decode()
+    assert process.returncode == 0, (process.returncode, error.decode())
     return False
 
 
@@ -84,28 +85,28 @@ def survive(arguments, out, whole, kills, seed=0):
     return killed, found
 
 
-def main(kills, command="both"):
+def main(kills, command="both", seed=0):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if command != "features":
-            kill_pack(root, kills)
+            kill_pack(root, kills, seed)
         if command != "pack":
-            kill_features(root, kills)
+            kill_features(root, kills, seed)
 
 
-def kill_pack(root, kills):
+def kill_pack(root, kills, seed):
     pack = [*coco(root, 600, (640, 480)), "--processes", "2", "--shard-samples", "25"]
     run(pack, root / "whole")
-    print("pack:", *survive(pack, root / "killed", root / "whole", kills), flush=True)
+    print("pack:", *survive(pack, root / "killed", root / "whole", kills, seed), flush=True)
 
 
-def kill_features(root, kills):
+def kill_features(root, kills, seed):
     small = coco(root / "small", 30)
     run([*small, "--shard-samples", "3"], root / "shards")
     features = ["features", str(root / "shards"), "--model-type", "tiny"]
     run(features, root / "features")
-    print("features:", *survive(features, root / "killed", root / "features", kills))
+    print("features:", *survive(features, root / "killed", root / "features", kills, seed))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
+    main(int(sys.argv[1]), *sys.argv[2:3], *map(int, sys.argv[3:4]))

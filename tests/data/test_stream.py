@@ -51,9 +51,9 @@ def test_a_sample_carries_its_siblings_and_its_key(image_shards):
     assert len(siblings) == 5 and sample["text_input"] in siblings and sample["key"].startswith("train-")
 
 
-def test_more_workers_than_shards_are_refused_with_numbers(image_shards):
-    with pytest.raises(UserError, match="4 train shards for 5 workers x 1 processes"):
-        list(islice(DataLoader(stream(image_shards), num_workers=5), 30))
+def test_more_readers_than_shards_are_refused_with_numbers(image_shards):
+    with pytest.raises(UserError, match="4 train shards for 1 workers x 5 processes"):
+        list(islice(stream(image_shards, rank=4, world_size=5), 30))
 
 
 @pytest.fixture

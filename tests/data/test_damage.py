@@ -259,7 +259,7 @@ INDEXES = {
     "shard not listed": (lambda s: s.index(lambda i: i["splits"]["train"].pop()), "is not in the index"),
     "path out of the folder": (lambda s: s.entry(True, name="../" + SHARD), "is refused"),
     "absolute path": (lambda s: s.entry(True, name="/etc/passwd"), "is refused"),
-    "a command as a shard": (lambda s: s.entry(True, name="pipe:touch /tmp/owned"), "give --allow-pipe"),
+    "a command as a shard": (lambda s: s.entry(True, name="pipe:touch owned"), "give --allow-pipe"),
 }
 SAMPLES = {
     "image of zero bytes": (lambda s: s.field("jpg", b""), "image is empty"),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -24,8 +25,8 @@ from lavis_asym.paths import config_path
 SHARDS_VARIABLE = "LAVIS_ASYM_SHARDS"
 
 
-class ShardsBuilder(BaseDatasetBuilder):
-    """Datasets over a folder of shards; how that folder comes about is the subclass's `_prepare`."""
+class ShardsBuilder(BaseDatasetBuilder, ABC):
+    """Datasets over a folder of shards; how that folder comes about is the subclass's `folder`."""
 
     def _download_data(self) -> None:
         """Runs in the main process only, before any other builds its datasets."""
@@ -64,9 +65,9 @@ class ShardsBuilder(BaseDatasetBuilder):
             raise UserError(f"features.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
         return self.folder(encoder)
 
+    @abstractmethod
     def folder(self, encoder: str) -> Path:
         """The folder of shards, of the kind that `data_type` says."""
-        raise NotImplementedError
 
 
 class CustomBuilder(ShardsBuilder):

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lavis_asym.data import scenes
 from lavis_asym.data.scenes import (
     ATTRIBUTES,
     BACKGROUNDS,
@@ -25,6 +24,8 @@ from lavis_asym.data.scenes import (
     Relation,
     Scene,
     Thing,
+    draw,
+    files,
     holds,
     make_scene,
     read_truth,
@@ -163,7 +164,7 @@ def test_splits_share_no_scene_under_several_seeds():
 
 
 def test_each_content_has_one_home_split():
-    homes = [scenes._home(make_scene(1, split, index).objects) for split in SPLITS for index in range(20)]
+    homes = [draw._home(make_scene(1, split, index).objects) for split in SPLITS for index in range(20)]
     assert homes == [split for split in SPLITS for _ in range(20)]
 
 
@@ -401,7 +402,7 @@ def test_truth_reads_back_as_the_scenes_made(written):
 
 def test_done_tells_arguments_and_digest(written):
     done = json.loads((written / "done.json").read_text())
-    assert (done["seed"], done["counts"], done["generator"]) == (3, COUNTS, scenes.GENERATOR_VERSION)
+    assert (done["seed"], done["counts"], done["generator"]) == (3, COUNTS, draw.GENERATOR_VERSION)
     assert re.fullmatch("[0-9a-f]{64}", done["sha256"])
 
 
@@ -437,7 +438,7 @@ def test_an_interrupted_write_is_not_taken_for_whole(written, tmp_path, monkeypa
         return render(scene)
 
     _copy(written, tmp_path)
-    monkeypatch.setattr(scenes, "render", interrupted)
+    monkeypatch.setattr(files, "render", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_scenes(tmp_path, seed=4, counts=COUNTS, progress=False)
     assert not (tmp_path / "done.json").exists()

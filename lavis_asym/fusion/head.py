@@ -5,7 +5,6 @@ the work.
 """
 
 import math
-from functools import partial
 from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
@@ -14,18 +13,16 @@ from torch import Tensor, nn
 from lavis_asym.fusion import texts as packed
 from lavis_asym.fusion.blocks import Features, score_pairs
 from lavis_asym.fusion.explain import Explanation, explain
-from lavis_asym.fusion.joint import joint_similarity
 from lavis_asym.fusion.local import check_scales, check_shapes, product_dtype, split_heads, unit_rows
+from lavis_asym.fusion.products import grouped_product
 from lavis_asym.fusion.tiles import Settings
-
-JOINT_FLOATS = 12  # values that `joint_similarity` holds for a pair and a channel
 
 
 class PreparedImages(NamedTuple):
     """N images with all that is done once an image."""
 
     regions: Tensor  # H x N x R x d
-    parts: Tuple[Tensor, ...]  # what `joint_similarity` wants of them
+    parts: Tuple[Tensor, ...]  # what `joint.Joint` wants of them
 
     def select(self, images: Union[Tensor, slice]) -> "PreparedImages":
         """Some of them (int64 indices or a slice)."""
@@ -35,16 +32,16 @@ class PreparedImages(NamedTuple):
 class PreparedTexts(NamedTuple):
     """M texts with all that is done once a text. Legend: K tokens of all texts, packed (see `texts.Packing`)."""
 
-    tokens: Tensor  # H x K x d
-    parts: Tuple[Tensor, ...]  # what `joint_similarity` wants of them, K rows each
+    tokens: Tensor  # K x H x d
+    rows: Optional[Tensor]  # K x H x D, what `joint.Joint` wants of them
     lengths: List[int]  # of the packed texts
     order: Tensor  # M int64: the p-th packed text is the order[p]-th given one
 
     def select(self, places: Tensor) -> "PreparedTexts":
         """Some of them (int64 places in packed order, ascending), in their order there."""
         lengths, rows = packed.select(self.lengths, places)
-        parts = tuple(part[rows] for part in self.parts)
-        return PreparedTexts(self.tokens[:, rows], parts, lengths, torch.arange(len(lengths), device=places.device))
+        own = None if self.rows is None else self.rows[rows]
+        return PreparedTexts(self.tokens[rows], own, lengths, torch.arange(len(lengths), device=places.device))
 
 
 class HierarchicalFusion(nn.Module):
@@ -129,19 +126,17 @@ class HierarchicalFusion(nn.Module):
         tokens, mask = text
         packing = packed.Packing.of(mask)
         tokens = unit_rows(packing.pack(tokens))
-        parts = () if self.text_context is None else (self._project_heads(self.text_context.weight, tokens),)
-        return PreparedTexts(split_heads(tokens, self.heads), parts, packing.lengths, packing.order)
+        rows = None if self.text_context is None else self._project_heads(self.text_context.weight, tokens)
+        return PreparedTexts(tokens.unflatten(1, (self.heads, -1)), rows, packing.lengths, packing.order)
 
     def score(self, images: PreparedImages, texts: PreparedTexts) -> Tensor:
         """N x M scores, as `forward` gives them."""
-        dtype = product_dtype(images.regions)
-        settings = Settings(self.scale_t2i, self.scale_i2t, self.memory_bytes, dtype)
-        shared = ()
+        settings = Settings(self.scale_t2i, self.scale_i2t, self.memory_bytes, product_dtype(images.regions))
+        features = Features(images.regions, texts.tokens)
         if images.parts:
-            joint = partial(joint_similarity, dtype=dtype)
-            settings = settings._replace(joint=joint, joint_floats=JOINT_FLOATS * self.width)
-            shared = (torch.as_tensor(self.local_weight, dtype=images.regions.dtype, device=images.regions.device),)
-        features = Features(images.regions, texts.tokens, images.parts, texts.parts, shared)
+            settings = settings._replace(joint_width=self.width)
+            weight = torch.as_tensor(self.local_weight, dtype=images.regions.dtype, device=images.regions.device)
+            features = features._replace(weight=weight, text_rows=texts.rows, image_parts=images.parts)
         with torch.autocast(images.regions.device.type, enabled=False):
             scores = score_pairs(features, texts.lengths, settings)
             return scores.index_select(1, texts.order.argsort())
@@ -162,5 +157,6 @@ class HierarchicalFusion(nn.Module):
 
     def _project_heads(self, weight: Tensor, rows: Tensor) -> Tensor:
         """... x D -> ... x H x E: each head's share of a row through its columns of the E x D weight."""
-        shares, columns = rows.unflatten(-1, (self.heads, -1)), weight.unflatten(1, (self.heads, -1))
-        return torch.einsum("...he,dhe->...hd", shares, columns).to(rows.dtype)
+        shares = rows.flatten(0, -2).unflatten(-1, (self.heads, -1))
+        columns = weight.unflatten(1, (self.heads, -1)).transpose(0, 1)
+        return grouped_product(shares, columns, product_dtype(rows)).contiguous().unflatten(0, rows.shape[:-1])

@@ -43,7 +43,8 @@ def local_similarity(
     dtype = product_dtype(regions)
     with torch.autocast(regions.device.type, enabled=False):
         packing = Packing.of(mask)
-        features = Features(split_heads(unit_rows(regions), heads), split_heads(unit_rows(packing.pack(tokens)), heads))
+        rows = unit_rows(packing.pack(tokens)).unflatten(1, (heads, -1))
+        features = Features(split_heads(unit_rows(regions), heads), rows)
         scores = score_pairs(features, packing.lengths, Settings(scale_t2i, scale_i2t, memory_bytes, dtype))
         return packing.restore(scores)
 

@@ -4,29 +4,20 @@
 per image and per text and runs in tiles of many more pairs, so that the rows it reads once serve many.
 """
 
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from lavis_asym.fusion.attention import Attention
+from lavis_asym.fusion.joint import Joint, TileAttention
 from lavis_asym.fusion.texts import Run, clip, even_slices, runs, split
 
 CPU_BYTES, ACCELERATOR_BYTES = 128 * 2**20, 2**30
-BLOCK_SHARE = 8  # a block takes an eighth of the memory: on the CPU about what stays in the cache
+BLOCK_SHARE = 16  # a block takes a sixteenth of the memory: on the CPU about what stays in the cache
 IMAGES_A_BLOCK = 8  # at least, where there are so many: fewer make slow matrix products
 TEXTS_A_TILE = 256  # at most
-
-
-class TileAttention(NamedTuple):
-    """The attention of a tile's pairs as the global part takes it; without one, the local similarity alone."""
-
-    similarity: Tensor  # I x T
-    region_mix: Optional[Tensor] = None  # I x T x R x H
-    token_mix: Tuple[Tensor, ...] = ()  # for each run of texts of one length, T x I x L x H
-
-
-Joint = Callable[[TileAttention, Sequence[Tensor], Sequence[Sequence[Tensor]], Sequence[Tensor]], Tensor]
+JOINT_TILE_FLOATS = 2  # that the global part holds for a pair and a channel throughout its tile
 
 
 class Settings(NamedTuple):
@@ -35,21 +26,31 @@ class Settings(NamedTuple):
     scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens.
     memory_bytes: what the intermediate values may take; None leaves it to the device.
     dtype: of the large matrix products.
-    joint: (attention, image parts, text parts, shared) of a tile -> scores; None scores by local similarity alone.
-    joint_floats: values that `joint` holds for a pair.
+    joint_width: D, if the global part counts too; None scores by local similarity alone.
     """
 
     scale_t2i: float
     scale_i2t: float
     memory_bytes: Optional[int] = None
     dtype: torch.dtype = torch.float32
-    joint: Optional[Joint] = None
-    joint_floats: int = 0
+    joint_width: Optional[int] = None
 
     def floats(self, like: Tensor) -> int:
         """The budget in values of a tensor like this one."""
         default = CPU_BYTES if like.device.type == "cpu" else ACCELERATOR_BYTES
         return (self.memory_bytes or default) // like.element_size()
+
+    def keeps_attention(self, regions: Tensor, lengths: List[int]) -> bool:
+        """Whether what the global part takes of all pairs' attention fits in the budget."""
+        heads, images, n_regions, _ = regions.shape
+        floats = heads * images * (n_regions * len(lengths) + sum(lengths))
+        return self.joint_width is not None and floats <= self.floats(regions)
+
+    def joint(self, like: Tensor) -> Optional[Joint]:
+        """The global part, with a block's share of the budget."""
+        if self.joint_width is None:
+            return None
+        return Joint(self.joint_width, self.dtype, self.floats(like) // BLOCK_SHARE)
 
 
 class Tile(NamedTuple):
@@ -76,7 +77,7 @@ class Tile(NamedTuple):
             return Attention(attention.similarity[own, columns])
         return Attention(
             attention.similarity[own, columns],
-            attention.region_mix[own, columns].permute(3, 1, 0, 2),  # H x T x I x R
+            attention.region_mix[own, columns].permute(1, 3, 0, 2),  # T x H x I x R
             attention.token_mix[place][_within(texts, self.runs[place].texts), own].permute(
                 3, 0, 2, 1
             ),  # H x T x L x I
@@ -92,8 +93,8 @@ def tiles(regions: Tensor, lengths: List[int], settings: Settings) -> Iterator[T
     first = all_runs[0].texts.start
     count, most_images = len(lengths) - first, images
     texts = count
-    if settings.joint is not None:
-        per_pair = settings.joint_floats + heads * (n_regions + lengths[-1])
+    if settings.joint_width is not None:
+        per_pair = JOINT_TILE_FLOATS * settings.joint_width + 2 * heads * (n_regions + lengths[-1])
         pairs = settings.floats(regions) * (BLOCK_SHARE - 1) // BLOCK_SHARE // per_pair
         texts = max(1, min(count, TEXTS_A_TILE, pairs))
         most_images = max(1, pairs // texts)
@@ -104,19 +105,19 @@ def tiles(regions: Tensor, lengths: List[int], settings: Settings) -> Iterator[T
             yield Tile(own, span, clipped)
 
 
-def block_shape(regions: Tensor, run: Run, tile: Tile, settings: Settings, buffers: int) -> Tuple[int, int]:
-    """Texts and images of the largest block of a tile's run."""
+def block_shape(regions: Tensor, run: Run, tile: Tile, settings: Settings, values: int) -> Tuple[int, int]:
+    """Texts and images of the largest block of a tile's run, which holds `values` values for each of S."""
     heads, _, n_regions, _ = regions.shape
     images = _count(tile.images)
-    pairs = max(1, settings.floats(regions) // BLOCK_SHARE // (buffers * heads * n_regions * run.length))
+    pairs = max(1, settings.floats(regions) // BLOCK_SHARE // (values * heads * n_regions * run.length))
     texts = min(_count(run.texts), max(1, pairs // min(images, IMAGES_A_BLOCK)))
     return texts, min(images, max(1, pairs // texts))
 
 
-def blocks(regions: Tensor, tile: Tile, settings: Settings, buffers: int) -> Iterator[Tuple[int, Run, List[slice]]]:
+def blocks(regions: Tensor, tile: Tile, settings: Settings, values: int) -> Iterator[Tuple[int, Run, List[slice]]]:
     """(place of a run in the tile, a piece of it, slices of images): the blocks that share their texts."""
     for place, run in enumerate(tile.runs):
-        texts, images = block_shape(regions, run, tile, settings, buffers)
+        texts, images = block_shape(regions, run, tile, settings, values)
         own = [
             slice(tile.images.start + piece.start, tile.images.start + piece.stop)
             for piece in even_slices(_count(tile.images), images)
@@ -125,13 +126,13 @@ def blocks(regions: Tensor, tile: Tile, settings: Settings, buffers: int) -> Ite
             yield place, piece, own
 
 
-def workspace(regions: Tensor, all_tiles: Sequence[Tile], settings: Settings, buffers: int) -> Tensor:
-    """Buffers that hold the largest block."""
+def workspace(regions: Tensor, all_tiles: Sequence[Tile], settings: Settings, buffers: int, values: int) -> Tensor:
+    """Buffers for S of the largest block."""
     heads, _, n_regions, _ = regions.shape
     largest = 0
     for tile in all_tiles:
         for run in tile.runs:
-            texts, images = block_shape(regions, run, tile, settings, buffers)
+            texts, images = block_shape(regions, run, tile, settings, values)
             largest = max(largest, texts * images * run.length)
     return regions.new_empty(buffers, heads * n_regions * largest)
 

@@ -65,10 +65,10 @@ def image_keys(fusion: HierarchicalFusion, images: PreparedImages) -> Tensor:
 
 def text_keys(fusion: HierarchicalFusion, texts: PreparedTexts) -> Tensor:
     """M x 2D, or M x 3D with a global part, in packed order; 0 for a text without tokens."""
-    tokens = _means(texts.tokens.movedim(0, 1).flatten(1), texts)
+    tokens = _means(texts.tokens.flatten(1), texts)
     keys = [tokens, F.normalize(tokens, dim=-1)]
-    if texts.parts:
-        keys.append(F.normalize(_means(texts.parts[0].sum(1), texts), dim=-1))
+    if texts.rows is not None:
+        keys.append(F.normalize(_means(texts.rows.sum(1), texts), dim=-1))
     return torch.cat(keys, 1)
 
 

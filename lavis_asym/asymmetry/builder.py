@@ -52,7 +52,8 @@ class SampleBuilder:
 
     Samples that people gave come first. Then an operator is drawn by weight; where it is not applicable, or its text
     breaks a rule, the next is drawn from the rest. Positives draw type II or III first, and go over to the other
-    when no operator of the drawn one applies. When none is left, a positive falls back on the caption itself (type
+    when no operator of the drawn one applies. A positive that keeps more than half of the caption's content words goes
+    before one that does not. When none is left, a positive falls back on the caption itself (type
     "copy"; a given or drawn text is taken once), a negative on `negate`, so a batch always has the same shape.
 
     The rules: a negative equals no caption of the image after `normalise`, and no content word that it brings in stands
@@ -120,12 +121,19 @@ class SampleBuilder:
 
     def _positive(self, caption: str, base: str, context: Context, taken: Set[str], rng: random.Random) -> Sample:
         kinds = {kind: weight for kind, weight in self.policy.types.items() if kind != "I"}
+        telling = len(_content(caption)) / 2
+        poor = None  # the first that leaves half of the content words or less: many an image fits it
         for kind in by_weight(kinds, rng):
             for name in by_weight(self.policy.operators[kind], rng):
                 context.sources = (caption,)
                 text = TEXT_OPERATORS[name](caption, rng, context)
                 if text and normalise(text) not in taken and _content(text) <= context.words:
-                    return Sample(text, kind, name, context.sources, base)
+                    sample = Sample(text, kind, name, context.sources, base)
+                    if len(_content(text)) > telling:
+                        return sample
+                    poor = poor or sample
+        if poor:
+            return poor
         text = next((clean(known) for known in (caption, *context.captions) if words(known)), NO_WORDS)
         return Sample(text, COPY, COPY, (caption,), base)
 

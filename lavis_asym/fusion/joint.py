@@ -87,15 +87,8 @@ class Joint(NamedTuple):
             mixes, rows = attention.region_mix[images].flatten(2), own[1].flatten(1, 2)
             mix_gradient[images] = _times_rows(context_gradient, rows, self.dtype).view_as(mix_gradient[images])
             _add_product(own_sums[1].flatten(1, 2), mixes.transpose(1, 2), context_gradient, self.dtype)
-        token_gradients = []
-        start = 0
-        for mix, rows, rows_sum in zip(attention.token_mix, inputs.texts, sums.texts):
-            own_gradient = read_gradient[:, start : start + len(mix)].transpose(0, 1)
-            start += len(mix)
-            product = torch.bmm(own_gradient.to(self.dtype), rows.flatten(1, 2).transpose(1, 2).to(self.dtype))
-            token_gradients.append(product.to(mix.dtype).view_as(mix))
-            _add_product(rows_sum.flatten(1, 2), mix.flatten(2).transpose(1, 2), own_gradient, self.dtype)
-        return TileAttention(gradient * inputs.weight, mix_gradient, tuple(token_gradients))
+        token_gradients = self._read_backward(attention, inputs, sums, read_gradient)
+        return TileAttention(gradient * inputs.weight, mix_gradient, token_gradients)
 
     def _chunks(self, attention: TileAttention) -> List[slice]:
         """Images whose pairs fit in `floats`."""
@@ -106,6 +99,17 @@ class Joint(NamedTuple):
         """P mean_r b_r, I x T x D."""
         parts = [_mix(mix, rows, self.dtype) for mix, rows in zip(attention.token_mix, inputs.texts)]
         return torch.cat(parts).transpose(0, 1)
+
+    def _read_backward(self, attention, inputs: JointInputs, sums: JointInputs, gradient: Tensor) -> Tuple[Tensor, ...]:
+        """The gradients of the token mixes; those of the context rows are added to `sums.texts`."""
+        mix_gradients = []
+        counts = [len(mix) for mix in attention.token_mix]
+        for mix, rows, rows_sum, own in zip(attention.token_mix, inputs.texts, sums.texts, gradient.split(counts, 1)):
+            own = own.transpose(0, 1)
+            product = torch.bmm(own.to(self.dtype), rows.flatten(1, 2).transpose(1, 2).to(self.dtype))
+            mix_gradients.append(product.to(mix.dtype).view_as(mix))
+            _add_product(rows_sum.flatten(1, 2), mix.flatten(2).transpose(1, 2), own, self.dtype)
+        return tuple(mix_gradients)
 
     def _fused(self, attention: TileAttention, inputs: JointInputs, images: slice) -> Tuple[Tensor, Tensor]:
         """f_v of some images before its norm, I x T x D, and the context it is made of, I x T x D or 2D."""

@@ -74,6 +74,22 @@ def test_without_another_caption_type_iii_falls_back_on_type_ii():
         assert sample.type == "II" and sample.sources == (SIBLINGS[0],)
 
 
+@pytest.mark.parametrize(
+    "fuller,expected",
+    [({"II": {"drop_modifiers": 0.001}}, "drop_modifiers"), ({"types": {"III": 0.001}}, "join"), ({}, "first_half")],
+)
+def test_a_positive_that_keeps_little_is_the_last_resort(fuller, expected):
+    caption = "There are airplanes in the small airport"  # the first half: "There are airplanes"
+    policy = {"types": {"I": 0, "II": 1, "III": 0}, "II": {name: 0 for name in read_policy().operators["II"]}}
+    for section, changed in (("II", {"first_half": 1}), *fuller.items()):
+        policy[section] = {**policy[section], **changed}
+    drawn = [
+        SampleBuilder(policy, seed).build(caption, [caption, "Two white wings shine"], "1").positives[0]
+        for seed in range(20)
+    ]
+    assert {sample.operator for sample in drawn} == {expected}
+
+
 def test_as_many_samples_as_the_policy_says_and_no_two_alike():
     for drawn in draws(SampleBuilder({"count": {"positives": 3, "negatives": 4}})):
         assert len(drawn.positives) == len(drawn.positive_negatives) == 3 and len(drawn.negatives) == 4

@@ -1,7 +1,8 @@
 """The scores of all pairs, tile by tile and block by block, forward and backward.
 
-The forward pass keeps nothing but its inputs; the backward pass computes each tile and block again and at once its
-gradients, so training too needs the memory of one tile. `attention` holds the mathematics, `tiles` the cutting.
+The forward pass keeps its inputs and, if that fits in the budget, the attention that the global part takes, R + L
+values a pair and head. The backward pass computes each tile and block again and at once its gradients, so training
+too needs the memory of one tile. `attention` and `joint` hold the mathematics, `tiles` the cutting.
 """
 
 from typing import List, NamedTuple, Optional, Sequence, Tuple

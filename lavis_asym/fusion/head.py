@@ -4,8 +4,9 @@
 the work.
 """
 
+import itertools
 import math
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,18 @@ class PreparedTexts(NamedTuple):
     rows: Optional[Tensor]  # K x H x D, what `joint.Joint` wants of them
     lengths: List[int]  # of the packed texts
     order: Tensor  # M int64: the p-th packed text is the order[p]-th given one
+
+    @classmethod
+    def join(cls, parts: Sequence["PreparedTexts"]) -> "PreparedTexts":
+        """The texts of all parts, one part after the other."""
+        lengths = [length for part in parts for length in part.lengths]
+        order = torch.tensor(lengths).sort(stable=True).indices.to(parts[0].order.device)
+        lengths, rows = packed.select(lengths, order)
+        tokens = torch.cat([part.tokens for part in parts])[rows]
+        own = None if parts[0].rows is None else torch.cat([part.rows for part in parts])[rows]
+        starts = itertools.accumulate((len(part.lengths) for part in parts[:-1]), initial=0)
+        given = torch.cat([part.order + start for part, start in zip(parts, starts)])
+        return cls(tokens, own, lengths, given[order])
 
     def select(self, places: Tensor) -> "PreparedTexts":
         """Some of them (int64 places in packed order, ascending), in their order there."""

@@ -72,7 +72,7 @@ def even_slices(count: int, size: int) -> List[slice]:
 
 
 def select(lengths: List[int], texts: Tensor) -> Tuple[List[int], Tensor]:
-    """Lengths and token rows of some packed texts (ascending int64 indices)."""
+    """Lengths and token rows of some packed texts (int64 indices), in the order of the indices."""
     length = torch.tensor(lengths, device=texts.device)
     first = length.cumsum(0) - length
     chosen = length[texts]

@@ -38,17 +38,28 @@ def two_stage_scores(
     count = (images.regions.shape[1], len(texts.lengths))
     if k == 0 or k >= min(count):
         return fusion.score(images, texts), torch.ones(count, dtype=torch.bool, device=images.regions.device)
-    scores = image_keys(fusion, images) @ text_keys(fusion, texts).T  # columns in packed order
-    exact = torch.zeros_like(scores, dtype=torch.bool)
-    exact.scatter_(1, scores.topk(k, dim=1).indices, True)
-    exact.scatter_(0, scores.topk(k, dim=0).indices, True)
-    scores -= BELOW_EXACT
-    for image, candidates in enumerate(exact):
-        places = candidates.nonzero().squeeze(1)
-        own = images.select(slice(image, image + 1))
-        scores[image, places] = fusion.score(own, texts.select(places))[0]
+    scores = image_keys(fusion, images) @ text_keys(fusion, texts).T
+    exact = candidates(scores, k)
+    score_candidates(fusion, images, texts, exact, scores)
     back = texts.order.argsort()
     return scores[:, back], exact[:, back]
+
+
+def candidates(first_scores: Tensor, k: int) -> Tensor:
+    """N x M bool: the best k texts of each image and the best k images of each text."""
+    exact = torch.zeros_like(first_scores, dtype=torch.bool)
+    exact.scatter_(1, first_scores.topk(k, dim=1).indices, True)
+    return exact.scatter_(0, first_scores.topk(k, dim=0).indices, True)
+
+
+def score_candidates(
+    fusion: HierarchicalFusion, images: PreparedImages, texts: PreparedTexts, exact: Tensor, scores: Tensor
+) -> None:
+    """Turn first scores (N x M, columns in packed order) into those of two stages, in place."""
+    scores -= BELOW_EXACT
+    for image, own in enumerate(exact):
+        places = own.nonzero().squeeze(1)
+        scores[image, places] = fusion.score(images.select(slice(image, image + 1)), texts.select(places))[0]
 
 
 def image_keys(fusion: HierarchicalFusion, images: PreparedImages) -> Tensor:

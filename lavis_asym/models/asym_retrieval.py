@@ -1,6 +1,8 @@
 """The LAVIS model `asym_retrieval`: frozen encoders, projections into the joint space, hierarchical fusion, AsCL."""
 
 import math
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -12,7 +14,6 @@ from lavis.models.base_model import BaseModel
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lavis_asym.asymmetry import normalise
 from lavis_asym.asymmetry.embedding import EMBEDDING_OPERATORS, perturb
@@ -29,11 +30,11 @@ from lavis_asym.encoders import (
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.losses import Temperature, ascl_loss
+from lavis_asym.models import gallery
 from lavis_asym.paths import config_path
 from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR
 
 IMAGES_AT_ONCE = 32
-TEXTS_AT_ONCE = 256
 SHOWN_KEYS = 3
 
 
@@ -131,7 +132,7 @@ class AsymRetrieval(BaseModel):
         Returns:
             See `losses.ascl_loss`; `loss` is what to minimise.
         """
-        image = self._project_image(self._encode_image(samples))
+        image = self.encode_images(samples)
         image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
         texts = samples["text_input"]
         if not isinstance(texts, dict):
@@ -139,7 +140,7 @@ class AsymRetrieval(BaseModel):
             texts = {"caption": texts, "siblings": texts}
         kinds = [kind for kind in ("caption", "negative", "positive", "positive_negative") if kind in texts]
         columns = {kind: _columns(texts[kind]) for kind in kinds}
-        text = self._encode_text([text for kind in kinds for text in columns[kind]])
+        text = self.encode_texts([text for kind in kinds for text in columns[kind]])
         operators = [name for kind in kinds for name in _embedding_operators(texts, kind, len(columns[kind]))]
         text = TextFeatures(perturb(text.tokens, text.mask, operators), text.mask)
         scores = self.fusion(image, text).split([len(columns[kind]) for kind in kinds], dim=1)
@@ -166,9 +167,9 @@ class AsymRetrieval(BaseModel):
         """
         image = text = (None, None)
         if "image" in samples or "regions" in samples:
-            image = self._project_image(self._encode_image(samples))
+            image = self.encode_images(samples)
         if "text_input" in samples:
-            text = self._encode_text(list(samples["text_input"]))
+            text = self.encode_texts(list(samples["text_input"]))
         return AsymFeatures(*image, *text)
 
     @torch.no_grad()
@@ -184,7 +185,8 @@ class AsymRetrieval(BaseModel):
         transform, clean = self.processors["vis"]["eval"], self.processors["text"]["eval"]
         pixels = (transform(image if isinstance(image, Image.Image) else Image.open(image)) for image in images)
         batches = ({"image": torch.stack(batch)} for batch in _batched(pixels, IMAGES_AT_ONCE))
-        return self._score(batches, math.ceil(len(images) / IMAGES_AT_ONCE), [clean(text) for text in texts])
+        features = self.encode_gallery(batches, math.ceil(len(images) / IMAGES_AT_ONCE))
+        return torch.from_numpy(self.score_gallery(features, [clean(text) for text in texts]).matrix)
 
     @torch.no_grad()
     def compute_sim_matrix(self, data_loader, task_cfg) -> Tuple[np.ndarray, np.ndarray]:
@@ -192,28 +194,37 @@ class AsymRetrieval(BaseModel):
 
         Args:
             data_loader: batches of `image` or cached features; `data_loader.dataset.text` lists the texts.
-            task_cfg: the run's configuration, as LAVIS passes it; nothing of it is read.
+            task_cfg: the run's configuration, as LAVIS passes it; `k_test` is read, see `score_gallery`.
         """
-        scores = self._score(data_loader, len(data_loader), data_loader.dataset.text).numpy()
+        images = self.encode_gallery(data_loader, len(data_loader))
+        scores = self.score_gallery(images, data_loader.dataset.text, task_cfg.get("k_test", 0)).matrix
         return scores, scores.T
 
-    def _score(self, batches: Iterable[Dict[str, Any]], count: int, texts: Sequence[str]) -> Tensor:
-        """Every image of `count` batches with every text. Equal texts are scored once, so that they tie exactly."""
+    def encode_gallery(self, batches: Iterable[Dict[str, Any]], count: int) -> VisionFeatures:
+        """See `gallery.encode_gallery`; `batches` are as `forward` takes them."""
+        with self._evaluating():
+            return gallery.encode_gallery(self, batches, count)
+
+    def score_gallery(
+        self, images: VisionFeatures, texts: Sequence[str], k: int = 0, path: Optional[Path] = None
+    ) -> gallery.GalleryScores:
+        """See `gallery.score_gallery`."""
+        with self._evaluating():
+            return gallery.score_gallery(self, images, texts, k, path)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
         was_training = self.training
         self.eval()
-        distinct = sorted(set(texts), key=lambda text: (len(text), text))
-        blocks = [distinct[k : k + TEXTS_AT_ONCE] for k in range(0, len(distinct), TEXTS_AT_ONCE)]
-        encoded = [
-            self.fusion.prepare_texts(self._encode_text(block))
-            for block in tqdm(blocks, "Encoding texts", leave=False, unit=" blocks")
-        ]
-        rows = []
-        for batch in tqdm(batches, "Scoring images", count, leave=False, unit=" batches"):
-            image = self.fusion.prepare_images(self._project_image(self._encode_image(batch)))
-            rows.append(torch.cat([self.fusion.score(image, text) for text in encoded], dim=1).cpu())
+        with torch.no_grad():
+            yield
         self.train(was_training)
-        place = {text: column for column, text in enumerate(distinct)}
-        return torch.cat(rows)[:, [place[text] for text in texts]]
+
+    def encode_images(self, samples: Dict[str, Any]) -> VisionFeatures:
+        """Projected features of N images, given as in `forward`."""
+        features = self._encode_image(samples)
+        vectors, regions = self.dropout(features.vectors), self.dropout(features.regions)
+        return VisionFeatures(self.vector_projection(vectors), self.region_projection(regions))
 
     def _encode_image(self, samples: Dict[str, Any]) -> VisionFeatures:
         if "regions" not in samples:
@@ -226,12 +237,8 @@ class AsymRetrieval(BaseModel):
             )
         return VisionFeatures(vectors, regions)
 
-    def _project_image(self, features: VisionFeatures) -> VisionFeatures:
-        vectors, regions = self.dropout(features.vectors), self.dropout(features.regions)
-        return VisionFeatures(self.vector_projection(vectors), self.region_projection(regions))
-
-    def _encode_text(self, texts: List[str]) -> TextFeatures:
-        """Equal texts are encoded once."""
+    def encode_texts(self, texts: Sequence[str]) -> TextFeatures:
+        """Projected features of M texts. Equal texts are encoded once."""
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         features = self.text_encoder(list(place))
         rows = [place[text] for text in texts]

@@ -67,10 +67,10 @@ def test_whose_caption_it_is_does_not_enter_a_score(model, feature_shards):
 
     dataset = EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"])
     loader = DataLoader(dataset, batch_size=4, collate_fn=dataset.collater)
-    i2t, t2i = model.compute_sim_matrix(loader, task_cfg=None)
+    i2t, t2i = model.compute_sim_matrix(loader, task_cfg={})
     order = torch.randperm(len(dataset.text), generator=torch.Generator().manual_seed(0)).tolist()
     dataset.text = [dataset.text[k] for k in order]
-    permuted, permuted_t2i = model.compute_sim_matrix(loader, task_cfg=None)
+    permuted, permuted_t2i = model.compute_sim_matrix(loader, task_cfg={})
     assert (permuted == i2t[:, order]).all() and (permuted_t2i == t2i[order]).all()
 
 
@@ -227,7 +227,7 @@ def test_trained_on_independent_random_features_it_scores_at_chance(registered):
             optimizer.step()
             losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0], "it learnt the noise it was shown by heart"
-    i2t, t2i = model.compute_sim_matrix(DataLoader(NoiseSet(200, seed=1), batch_size=64), task_cfg=None)
+    i2t, t2i = model.compute_sim_matrix(DataLoader(NoiseSet(200, seed=1), batch_size=64), task_cfg={})
     metrics = retrieval_metrics(i2t, t2i, range(200), [[k] for k in range(200)])
     for name in ("txt_r10", "img_r10"):
         assert metrics[name] < 11.2, "chance is 5%; four standard deviations of 200 queries are 6.2%"

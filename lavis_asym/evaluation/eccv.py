@@ -1,8 +1,8 @@
 """ECCV Caption and CxC: COCO 5K with the matches its annotation misses, through the `eccv_caption` package.
 
-COCO's test split counts one image as right for a caption; people and machines found 8.5 times as many (Chun et al., ECCV
-2022). The package brings their judgements, those of CxC (Parekh et al. 2021) and COCO's own, with its metrics: mAP@R,
-R-precision and R@1 of ECCV Caption; R@1, 5, 10 of CxC, COCO 5K and COCO 1K.
+COCO's test split counts one image as right for a caption; people and machines found 8.5 times as many (Chun et al.,
+ECCV 2022). The package brings their judgements, those of CxC (Parekh et al. 2021) and COCO's own, with its metrics:
+mAP@R, R-precision and R@1 of ECCV Caption; R@1, 5, 10 of CxC, COCO 5K and COCO 1K.
 
 Two things the package leaves to its caller. It takes rankings, so ties are decided here: against the model, as in
 `evaluation.ranks`. And COCO 1K filters each ranking to a fifth of the gallery, so a ranking cut at k fails (issue #2 of
@@ -11,7 +11,7 @@ first of the query's own fold that these leave out: all that the metrics look at
 """
 
 import warnings
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -29,13 +29,15 @@ def eccv_metrics(
     Args:
         scores_i2t, scores_t2i: N x M and M x N, higher is better. A wrong NaN counts as highest, a right one as lowest.
         image_ids: the N images' COCO ids.
-        text_ids: the M captions' ids in COCO's annotations. What is not of the 5,000 images and 25,000 captions that the
-            package knows is left out, as Karpathy's last ten captions.
+        text_ids: the M captions' ids in COCO's annotations. What is not of the 5,000 images and 25,000 captions that
+            the package knows is left out, such as the last ten of Karpathy's 25,010: the gallery of its published
+            figures.
     Returns:
         For `eccv_map_at_r eccv_rprecision eccv_r1 cxc_r1 cxc_r5 cxc_r10 coco_5k_r1 ... coco_1k_r10`: `i2t` and `t2i`.
     Raises:
         ImportError: the package is not installed.
-        ValueError: ids that are not whole numbers, are repeated, do not fit the scores or do not hold COCO's test split.
+        ValueError: ids that are not whole numbers, are repeated, do not fit the scores or do not hold COCO's test
+            split.
     """
     package = _package()
     images, texts = _ids("image", image_ids, scores_i2t.shape[0]), _ids("text", text_ids, scores_i2t.shape[1])
@@ -46,8 +48,8 @@ def eccv_metrics(
     for kind, ids, needed in (("images", images, coco["i2t"]), ("captions", texts, coco["t2i"])):
         missing = set(needed) - set(ids.tolist())
         if missing:
-            raise ValueError(f"{len(missing)} of the {len(needed)} {kind} of COCO's test split (Karpathy) are not among the "
-                             f"{len(ids)} evaluated, for example id {min(missing)}: ECCV Caption needs all")  # fmt: skip
+            raise ValueError(f"{len(missing)} of the {len(needed)} {kind} of COCO's Karpathy test split are not among "
+                             f"the {len(ids)} evaluated, e.g. {min(missing)}: ECCV Caption needs all")  # fmt: skip
     fold_of_text = {int(t): 5 * place // len(package.coco_ids) for place, t in enumerate(package.coco_ids)}
     fold_of_image = {image: fold_of_text[of_image[0]] for image, of_image in coco["i2t"].items()}
     found = {
@@ -78,7 +80,15 @@ def _ids(kind: str, ids: Sequence[int], count: int) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def _rankings(package: Any, way: str, scores, query_ids, candidate_ids, fold_of_query, fold_of_candidate) -> Dict:
+def _rankings(
+    package: Any,
+    way: str,
+    scores: np.ndarray,
+    query_ids: np.ndarray,
+    candidate_ids: np.ndarray,
+    fold_of_query: Dict[int, int],
+    fold_of_candidate: Dict[int, int],
+) -> Dict[int, List[int]]:
     """For each query that the package knows, the ids of its best candidates: the first places, then its fold's."""
     known = np.array([i in fold_of_candidate for i in candidate_ids.tolist()])
     candidates = candidate_ids[known]
@@ -91,7 +101,7 @@ def _rankings(package: Any, way: str, scores, query_ids, candidate_ids, fold_of_
         if query not in fold_of_query:
             continue
         right = np.zeros(len(candidates), dtype=bool)
-        right[[place[i] for truth in truths for i in truth.get(query, ())]] = True
+        right[[place[i] for truth in truths for i in truth.get(query, ()) if i in place]] = True
         losses = -row[known].astype(np.float64)
         losses[np.isnan(losses)] = np.where(right[np.isnan(losses)], np.inf, -np.inf)
         first = _best(losses, right, np.arange(len(losses)), deepest)

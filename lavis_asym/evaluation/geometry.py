@@ -1,4 +1,4 @@
-"""Alignment and uniformity of an embedding (Wang and Isola, ICML 2020): how near matching pairs lie, how far the rest spreads.
+"""Alignment and uniformity of an embedding (Wang and Isola, ICML 2020): how near pairs lie, how far the rest spreads.
 
 alignment = mean over matching pairs of |v_i - t_j|^2, in [0, 4], lower is better;
 uniformity = log of the mean over pairs p != q of exp(-2 |x_p - x_q|^2), in [-8, 0], lower is more evenly spread.
@@ -22,11 +22,11 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def alignment(images: np.ndarray, texts: np.ndarray, right: Ragged) -> float:
     """Mean squared distance of matching pairs. N x D, M x D, and for each image its right texts (`Truth.texts`)."""
+    images, texts, rows = unit(images), unit(texts), right.rows()
     distances = 0.0
-    images, texts = unit(images), unit(texts)
     for start in range(0, len(right.values), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        distances += float(((images[right.rows()[rows]] - texts[right.values[rows]]) ** 2).sum())
+        pairs = slice(start, start + ROWS_AT_ONCE)
+        distances += float(((images[rows[pairs]] - texts[right.values[pairs]]) ** 2).sum())
     return distances / len(right.values)
 
 
@@ -49,8 +49,8 @@ def uniformity(vectors: np.ndarray) -> float:
 def geometry(images: np.ndarray, texts: np.ndarray, right: Ragged, groups: np.ndarray) -> Dict[str, float]:
     """The "geometry" section of a result.
 
-    Identical captions have one vector: their distance of 0 says nothing of the model and would bound the uniformity of the
-    texts from below. So each group of identical texts counts once there; alignment counts every matching pair.
+    Identical captions have one vector: their distance of 0 says nothing of the model and would bound the uniformity of
+    the texts from below. So each group of identical texts counts once there; alignment counts every matching pair.
 
     Args:
         images, texts: vectors N x D and M x D, of any length.

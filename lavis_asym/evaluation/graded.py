@@ -1,12 +1,12 @@
-"""NDCG with the similarity of captions as graded relevance: a wrong candidate that nearly says the same is not all wrong.
+"""NDCG with the similarity of captions as graded relevance: what nearly says the same is not all wrong.
 
-As Messina et al. publish it ("Transformer Reasoning Network for Image-Text Matching and Retrieval", ICPR 2020, and TERAN):
-rel(image, text) = tau(the image's captions, text), NDCG@p = DCG / ideal DCG, DCG = sum over ranks r <= p of
-(2^rel - 1) / log2(r + 1), p = 25. An image's own captions have relevance too, and belong to its references. tau is ROUGE-L,
-as there, or CIDEr-D; their second tau, SPICE, needs Java. CIDEr-D lies in [0, 10] and is divided by 10.
+As Messina et al. publish it ("Transformer Reasoning Network for Image-Text Matching and Retrieval", ICPR 2020, and
+TERAN): rel(image, text) = tau(the image's captions, text), NDCG@p = DCG / ideal DCG, DCG = sum over ranks r <= p of
+(2^rel - 1) / log2(r + 1), p = 25. An image's own captions have relevance too, and belong to its references. tau is
+ROUGE-L, as there, or CIDEr-D; their second tau, SPICE, needs Java. CIDEr-D lies in [0, 10] and is divided by 10.
 
-Values lie in [0, 1], as they are published. Their floor is high: captions share words. Each comes with its `chance`, the
-value of a model that scores every pair alike.
+Values lie in [0, 1], as they are published. Their floor is high: captions share words. Each comes with its `chance`,
+the value of a model that scores every pair alike.
 """
 
 from typing import Callable, Dict, Iterable, List, Sequence, Tuple
@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 import numpy as np
 
 from lavis_asym.evaluation.caption_similarity import Cider, RougeL
-from lavis_asym.evaluation.truth import Truth
+from lavis_asym.evaluation.truth import Ragged, Truth
 from lavis_asym.evaluation.words import groups_of, words_of
 
 SIMILARITIES = {"rouge_l": RougeL, "cider": Cider}
@@ -23,9 +23,9 @@ SIMILARITIES = {"rouge_l": RougeL, "cider": Cider}
 def ndcg(scores: np.ndarray, gains: np.ndarray, at: int = 25) -> float:
     """Normalised discounted cumulative gain of one query, in [0, 1].
 
-    Equal scores: the expectation over their random orders, each of them earns their mean gain at each of their places (as
-    in scikit-learn), so that a constant score gives what chance gives. A NaN score takes a first place and earns nothing:
-    it never helps, whatever the candidate is worth. 0 where no candidate is worth anything.
+    Equal scores stand in random order, and the expected value is taken (as in scikit-learn): a constant score gives
+    what chance gives. A NaN score takes a first place and earns nothing: it never helps, whatever the candidate is
+    worth. 0 where no candidate is worth anything.
 
     Args:
         scores: C, higher is better.
@@ -70,13 +70,19 @@ def graded_metrics(
         most_queries: a direction with more queries is measured on a sample of so many. COCO 5K is graded whole.
         seed: of that sample.
         progress: wraps each loop over queries, for instance `tqdm`.
+    Raises:
+        ValueError: scores of another shape, or an image without a text.
     Returns:
-        For `rouge_l` and `cider`: `txt_ndcg25` (texts found for an image), `img_ndcg25` (images found for a text), their
-        values at chance `txt_chance25` and `img_chance25`, and the numbers of queries `txt_queries` and `img_queries`.
+        For `rouge_l` and `cider`: `txt_ndcg25` (texts found for an image), `img_ndcg25` (images found for a text),
+        their values at chance `txt_chance25` and `img_chance25`, and the numbers of queries `txt_queries` and
+        `img_queries`.
     """
     images = len(truth.texts)
     if scores_i2t.shape != (images, len(texts)) or scores_t2i.shape != (len(texts), images):
-        raise ValueError(f"{images} images and {len(texts)} texts, but scores of {scores_i2t.shape} and {scores_t2i.shape}")
+        shapes = f"{scores_i2t.shape} and {scores_t2i.shape}"
+        raise ValueError(f"{images} images and {len(texts)} texts, but scores of {shapes}")
+    if not truth.texts.counts().all():
+        raise ValueError(f"image {int(truth.texts.counts().argmin())} has no text to compare with")
     rng = np.random.default_rng(seed)
     image_queries, text_queries = (
         np.sort(rng.choice(count, most_queries, replace=False)) if count > most_queries else np.arange(count)
@@ -84,7 +90,7 @@ def graded_metrics(
     )
     distinct = groups_of(texts)
     words = [words_of(texts[first]) for first in np.unique(distinct, return_index=True)[1]]
-    references = [distinct[truth.texts.row(image)] for image in range(images)]
+    references = Ragged(distinct[truth.texts.values], truth.texts.starts)
     result = {}
     for name, kind in SIMILARITIES.items():
         similarity = kind(words, references)

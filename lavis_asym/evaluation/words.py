@@ -25,11 +25,12 @@ def identical(text: str) -> str:
 
 
 def near_identical(text: str) -> str:
-    """What two texts share if they hold the same words in the same order once articles, demonstratives, "there", "here",
-    "it", "some" and forms of "to be" are left out: "There is a white airplane." and "the white airplane".
+    """What two texts share if they hold the same words in the same order once articles, demonstratives, "there",
+    "here", "it", "some" and forms of "to be" are left out: "There is a white airplane." and "the white airplane".
 
     An equality, so groups cannot chain. Any tolerance of a differing word, however small, would call "a red car" and "a
-    blue car" the same, the very difference retrieval is to tell; order, numbers, plurals and prepositions stay apart too.
+    blue car" the same, the very difference retrieval is to tell; order, numbers, plurals and prepositions stay apart
+    too.
     """
     return " ".join(word for word in words_of(text) if word not in SAYS_NOTHING) or identical(text)
 

@@ -58,7 +58,7 @@ def test_the_whole_gallery_by_a_loop():
     scores = np.random.default_rng(2).random((5, 10))
     found = graded_metrics(scores, scores.T, TEXTS, TRUTH, at=3)["rouge_l"]
     words = [text.lower().strip(".!").split() for text in TEXTS]
-    rouge = RougeL(words, [[2 * i, 2 * i + 1] for i in range(5)])
+    rouge = RougeL(words, TRUTH.texts)
     relevance = np.array([rouge.of_image(i) for i in range(5)])
     for side, values, related in (("txt", scores, relevance), ("img", scores.T, relevance.T)):
         each = [ndcg(row, 2**own - 1, 3) for row, own in zip(values, related)]
@@ -91,3 +91,5 @@ def test_a_sample_of_queries_is_counted_and_repeats():
 def test_scores_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="5 images and 10 texts"):
         graded_metrics(np.zeros((5, 9)), np.zeros((9, 5)), TEXTS, TRUTH)
+    with pytest.raises(ValueError, match="image 1 has no text"):
+        graded_metrics(np.zeros((2, 1)), np.zeros((1, 2)), ["a dog"], Truth.of_owners(np.array([0]), 2))

@@ -17,7 +17,7 @@ from lavis_asym.evaluation.words import groups_of, identical, near_identical
 
 RULES = {
     "identical": (identical, "equal but for case, punctuation and white space"),
-    "near": (near_identical, "equal words in equal order but for a, the, this, that, there, here, it, some, forms of be"),
+    "near": (near_identical, "equal words in equal order but for a, the, this, that, there, here, it, some, is"),
 }
 
 

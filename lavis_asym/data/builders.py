@@ -6,7 +6,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from lavis.common.dist_utils import get_rank, get_world_size
 from lavis.common.registry import registry
@@ -53,8 +53,12 @@ class ShardsBuilder(BaseDatasetBuilder, ABC):
                     **self.config.stream,
                 )
             else:
-                datasets[split] = EvaluationSet(folder, split, *processors, allow_pipe)
+                datasets[split] = EvaluationSet(folder, split, *processors, allow_pipe, self.image_root())
         return datasets
+
+    def image_root(self) -> Optional[Path]:
+        """Where the images themselves lie, for pictures of them; None where only the shards are known."""
+        return None
 
     def _prepare(self) -> Path:
         """The folder of shards that the datasets read, written if it is not there."""
@@ -79,6 +83,9 @@ class CustomBuilder(ShardsBuilder):
         root = self.root()
         images = prepare_images(root, self.storage(root), self.config.train_shards)
         return images if self.config.data_type == "images" else prepare_features(images, encoder)
+
+    def image_root(self) -> Path:
+        return self.root() / "images"
 
     def root(self) -> Path:
         """The folder in LAVIS's layout."""

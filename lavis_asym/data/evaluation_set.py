@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from PIL import Image
 from torch.utils.data import Dataset
 from torch.utils.data.dataloader import default_collate
 
-from lavis_asym.data.fields import decode_text
+from lavis_asym.data.fields import IMAGE_EXTENSIONS, decode_image, decode_text, image_field
 from lavis_asym.data.shards import PIPE, Entry, open_shard, read_index
 from lavis_asym.data.stream import decode_visual
 from lavis_asym.data.tar import Damage, RawSample, read_members
@@ -32,8 +33,10 @@ class EvaluationSet(Dataset):
         vis_processor: Optional[Callable],
         text_processor: Callable,
         allow_pipe: bool = False,
+        image_root: Optional[Path] = None,
     ):
         index = read_index(folder, allow_pipe)
+        self.image_root = image_root
         self.folder, self.features, self.vis_processor = folder, index.get("features"), vis_processor
         self.text: List[str] = []
         self.image: List[str] = []
@@ -97,6 +100,14 @@ class EvaluationSet(Dataset):
             return {**decode_visual(self._read(number), self.features, self.vis_processor), "index": number}
         except Damage as damage:
             raise self._error(f"{shard}, key {key}", damage) from None
+
+    def photo(self, number: int) -> Optional[Image.Image]:
+        """The RGB image itself, from the shard or else from `image_root`; None where neither has it."""
+        sample = self._read(number, IMAGE_EXTENSIONS)
+        if sample.fields:
+            return decode_image(image_field(sample)[1])
+        path = None if self.image_root is None else self.image_root / self.image[number]
+        return decode_image(path.read_bytes()) if path is not None and path.is_file() else None
 
     def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
         return default_collate(samples)

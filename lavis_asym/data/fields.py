@@ -17,6 +17,7 @@ from lavis_asym.data.layout import GIVEN, Record
 from lavis_asym.data.tar import Damage, RawSample
 
 EXTENSION_OF_FORMAT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+IMAGE_EXTENSIONS = ("jpg", "png", "webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 2**26
 ARRAYS = ("global.npy", "local.npy")
@@ -102,9 +103,7 @@ def _given(text: Dict[str, Any], side: str, count: int) -> Tuple[Tuple[str, ...]
 
 def image_field(sample: RawSample) -> Tuple[str, bytes]:
     """Extension and bytes of a sample's image. Raises Damage unless it has one, and nothing else but its json."""
-    found = [
-        (extension, sample.fields[extension]) for extension in ("jpg", "png", "webp") if extension in sample.fields
-    ]
+    found = [(extension, sample.fields[extension]) for extension in IMAGE_EXTENSIONS if extension in sample.fields]
     if len(found) != 1 or len(sample.fields) > 2:
         raise Damage(f"expected one image, found {', '.join(sample.fields)}")
     return found[0]

@@ -83,6 +83,17 @@ def text_keys(fusion: HierarchicalFusion, texts: PreparedTexts) -> Tensor:
     return torch.cat(keys, 1)
 
 
+def global_vectors(fusion: HierarchicalFusion, image_keys: Tensor, text_keys: Tensor) -> Tuple[Tensor, Tensor]:
+    """N x D and M x D: f_v and f_t with attention scales at zero; mean regions and tokens if there is no global part.
+
+    Args:
+        image_keys, text_keys: of the functions above.
+    """
+    width = fusion.width
+    own = slice(0, width) if fusion.image_context is None else slice(-width, None)
+    return image_keys[:, own], text_keys[:, -width:]
+
+
 def _means(rows: Tensor, texts: PreparedTexts) -> Tensor:
     """K x D -> M x D: the mean over each text's tokens."""
     means = rows.new_zeros(len(texts.lengths), rows.shape[1])

@@ -212,6 +212,11 @@ class AsymRetrieval(BaseModel):
         with self._evaluating():
             return gallery.score_gallery(self, images, texts, k, path)
 
+    def score_own(self, images: VisionFeatures, texts: Sequence[Sequence[str]]) -> List[np.ndarray]:
+        """See `gallery.score_own`."""
+        with self._evaluating():
+            return gallery.score_own(self, images, texts)
+
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
         was_training = self.training

@@ -1,17 +1,18 @@
 """Scores of a whole gallery: every image with every text, all exactly or in two stages, on where it was stopped."""
 
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple, Optional, Sequence
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from lavis_asym.encoders import VisionFeatures
 from lavis_asym.errors import UserError
+from lavis_asym.fusion import two_stage
 from lavis_asym.fusion.head import PreparedTexts
 from lavis_asym.fusion.texts import even_slices
-from lavis_asym.fusion.two_stage import candidates, image_keys, score_candidates, text_keys
 
 TEXTS_AT_ONCE = 256
 IMAGES_AT_ONCE = 32
@@ -33,6 +34,7 @@ class GalleryScores(NamedTuple):
     matrix: np.ndarray
     k: int  # candidates of each query that were scored exactly; 0: every pair
     sample: Optional[ExactSample] = None  # of two stages
+    vectors: Tuple[np.ndarray, ...] = ()  # N x D and M x D, query-independent: see `two_stage.global_vectors`
 
 
 class Rows:
@@ -84,46 +86,70 @@ def score_gallery(
     Args:
         images: of `encode_gallery`.
         k: 0 scores all pairs exactly; else only the best k texts of each image and images of each text by the first
-            score of `fusion.two_stage`, the rest behind them. k is clipped to the gallery.
+            score of `fusion.two_stage`, the rest behind them. A k that leaves out no image or no text is exact.
         path: a file of finished rows, of these weights, images, texts and this k alone; None keeps nothing.
     """
+    if k < 0:
+        raise UserError(f"k_test: expected 0 (every pair exactly) or a number of candidates, got {k}")
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     prepared = _prepare_texts(model, distinct)
     place = {distinct[given]: packed for packed, given in enumerate(prepared.order.tolist())}
     columns = np.array([place[text] for text in texts], dtype=np.int64)
     prepared = prepared._replace(order=torch.arange(len(distinct), device=model.device))  # scores in packed order
     rows = Rows((len(images.vectors), len(distinct)), path)
+    image_keys, text_keys = _keys(model, images), two_stage.text_keys(model.fusion, prepared)
+    vectors = two_stage.global_vectors(model.fusion, image_keys, text_keys)
+    vectors = vectors[0].cpu().numpy(), vectors[1].cpu().numpy()[columns]
     if k == 0 or k >= min(rows.values.shape):
         for own in _progress(rows, "Scoring images"):
             rows.append(model.fusion.score(_prepare_images(model, images, own), prepared).cpu().numpy())
-        return GalleryScores(rows.values[:, columns], 0)
-    return _two_stages(model, images, prepared, columns, k, rows)
+        return GalleryScores(rows.values[:, columns], 0, None, vectors)
+    first = (image_keys @ text_keys.T).cpu()
+    _score_candidates(model, images, prepared, first, two_stage.candidates(first, k), rows)
+    sample = _exact_sample(model, images, prepared, columns)
+    return GalleryScores(rows.values[:, columns], k, sample, vectors)
 
 
-def _two_stages(
-    model, images: VisionFeatures, prepared: PreparedTexts, columns: np.ndarray, k: int, rows: Rows
-) -> GalleryScores:
-    fusion, count = model.fusion, len(images.vectors)
-    keys = text_keys(fusion, prepared).T
-    blocks = even_slices(count, IMAGES_AT_ONCE)
-    first = torch.cat([(image_keys(fusion, _prepare_images(model, images, own)) @ keys).cpu() for own in blocks])
-    exact = candidates(first, k)
+def score_own(model, images: VisionFeatures, texts: Sequence[Sequence[str]]) -> List[np.ndarray]:
+    """The exact scores of each of N images with its own list of texts, which may be empty."""
+    distinct = sorted({text for own in texts for text in own}, key=lambda text: (len(text), text))
+    if not distinct:
+        return [np.empty(0, np.float32) for _ in texts]
+    prepared = _prepare_texts(model, distinct)
+    place = {distinct[given]: packed for packed, given in enumerate(prepared.order.tolist())}
+    scores = []
+    for image, own in enumerate(tqdm(texts, "Scoring images with their own texts", leave=False, unit=" images")):
+        places, back = np.unique(np.array([place[text] for text in own], np.int64), return_inverse=True)
+        few = prepared.select(torch.from_numpy(places).to(model.device))
+        found = model.fusion.score(_prepare_images(model, images, slice(image, image + 1)), few)
+        scores.append(found[0].cpu().numpy()[back])
+    return scores
+
+
+def _score_candidates(
+    model, images: VisionFeatures, prepared: PreparedTexts, first: Tensor, exact: Tensor, rows: Rows
+) -> None:
     for own in _progress(rows, "Scoring candidates"):
-        staged = first[own].to(model.device)
-        score_candidates(fusion, _prepare_images(model, images, own), prepared, exact[own].to(model.device), staged)
-        rows.append(staged.cpu().numpy())
-    draw = np.random.default_rng(0)
-    sampled_images, sampled_texts = (
-        np.sort(draw.choice(n, min(n, SAMPLED), replace=False)) for n in (count, len(columns))
-    )
-    sampled_rows = fusion.score(_prepare_images(model, images, torch.from_numpy(sampled_images)), prepared).cpu()
-    places, back = np.unique(columns[sampled_texts], return_inverse=True)
+        scores = first[own].to(model.device)
+        block = _prepare_images(model, images, own)
+        two_stage.score_candidates(model.fusion, block, prepared, exact[own].to(model.device), scores)
+        rows.append(scores.cpu().numpy())
+
+
+def _exact_sample(model, images: VisionFeatures, prepared: PreparedTexts, columns: np.ndarray) -> ExactSample:
+    draw, count = np.random.default_rng(0), len(images.vectors)
+    sampled = [np.sort(draw.choice(n, min(n, SAMPLED), replace=False)) for n in (count, len(columns))]
+    rows = model.fusion.score(_prepare_images(model, images, torch.from_numpy(sampled[0])), prepared).cpu().numpy()
+    places, back = np.unique(columns[sampled[1]], return_inverse=True)
     few = prepared.select(torch.from_numpy(places).to(model.device))
-    sampled_columns = torch.cat([fusion.score(_prepare_images(model, images, own), few).cpu() for own in blocks])
-    sample = ExactSample(
-        sampled_images, sampled_rows.numpy()[:, columns], sampled_texts, sampled_columns.numpy()[:, back]
-    )
-    return GalleryScores(rows.values[:, columns], k, sample)
+    blocks = even_slices(count, IMAGES_AT_ONCE)
+    all_images = torch.cat([model.fusion.score(_prepare_images(model, images, own), few).cpu() for own in blocks])
+    return ExactSample(sampled[0], rows[:, columns], sampled[1], all_images.numpy()[:, back])
+
+
+def _keys(model, images: VisionFeatures) -> Tensor:
+    blocks = even_slices(len(images.vectors), IMAGES_AT_ONCE)
+    return torch.cat([two_stage.image_keys(model.fusion, _prepare_images(model, images, own)) for own in blocks])
 
 
 def _progress(rows: Rows, title: str) -> Iterable[slice]:

@@ -113,3 +113,10 @@ def test_a_file_that_cannot_be_written_is_named(model, images, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file/scores.f32: cannot be written"):
         gallery.score_gallery(model, images, TEXTS, 0, tmp_path / "file" / "scores.f32")
+
+
+def test_each_image_with_its_own_texts(model, images, exact):
+    texts = [TEXTS[k : k + k % 4] + TEXTS[k : k + k % 4][:1] for k in range(30)]
+    for image, (own, scores) in enumerate(zip(texts, gallery.score_own(model, images, texts))):
+        expected = [exact[image, TEXTS.index(text)] for text in own]
+        np.testing.assert_allclose(scores, expected, atol=1e-6)

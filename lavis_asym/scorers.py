@@ -1,0 +1,136 @@
+"""A model before a gallery of images: the scores of any texts with all of them, for our model and for LAVIS's own."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from lavis_asym.models.asym_retrieval import AsymRetrieval
+from lavis_asym.models.gallery import ExactSample
+from lavis_asym.report import Attention, attend
+
+
+class Scored(NamedTuple):
+    """The scores of a gallery's N images and M texts."""
+
+    i2t: np.ndarray  # N x M
+    t2i: np.ndarray  # M x N
+    k_test: int  # candidates of each query that got the model's full score; 0: every pair
+    sample: Optional[ExactSample] = None
+    vectors: Tuple[np.ndarray, ...] = ()  # of images and texts, where the model has such
+
+
+def scorer(model, loader: DataLoader):
+    """The scorer that fits the model. `loader` goes through a LAVIS retrieval evaluation set, images in order."""
+    return (AsymScorer if isinstance(model, AsymRetrieval) else LavisScorer)(model, loader)
+
+
+class AsymScorer:
+    """`AsymRetrieval`; every image goes through its encoder once, whatever is asked afterwards."""
+
+    def __init__(self, model: AsymRetrieval, loader: DataLoader):
+        self.model, self.dataset = model, loader.dataset
+        self._images = model.encode_gallery(loader, len(loader))
+
+    def scores(self, k_test: int = 0, cache: Optional[Path] = None) -> Scored:
+        """Of the dataset's own texts. With `cache`, a folder, a stopped call goes on; `forget` removes what it left."""
+        found = self.model.score_gallery(self._images, self.dataset.text, k_test, cache and self._rows(cache, k_test))
+        return Scored(found.matrix, found.matrix.T, found.k, found.sample, found.vectors)
+
+    def forget(self, k_test: int, cache: Path) -> None:
+        """Remove the rows that `scores` kept."""
+        self._rows(cache, k_test).unlink(missing_ok=True)
+
+    def score_all(self, texts: Sequence[str]) -> np.ndarray:
+        """N x len(texts), exact."""
+        clean = self.model.processors["text"]["eval"]
+        return self.model.score_gallery(self._images, [clean(text) for text in texts]).matrix
+
+    def score_own(self, texts: Sequence[Sequence[str]]) -> List[np.ndarray]:
+        """The exact scores of each of N images with its own list of texts."""
+        clean = self.model.processors["text"]["eval"]
+        return self.model.score_own(self._images, [[clean(text) for text in own] for own in texts])
+
+    def attend(self, number: int, photo: Image.Image, text: str) -> Attention:
+        """Where the words of a text look in an image."""
+        return attend(self.model, number, photo, text)
+
+    def _rows(self, cache: Path, k_test: int) -> Path:
+        """A name of weights, settings, images and texts together."""
+        digest = hashlib.sha256(weights_fingerprint(self.model).encode())
+        for part in self._images:
+            digest.update(part.numpy().tobytes())
+        fusion = self.model.fusion
+        settings = fusion.heads, fusion.scale_t2i, fusion.scale_i2t, fusion.fixed_weight
+        digest.update(repr((k_test, settings, self.dataset.text)).encode())
+        return cache / f"{digest.hexdigest()[:24]}.f32"
+
+
+class LavisScorer:
+    """Any LAVIS model with `compute_sim_matrix`, which scores the texts of the loader's dataset.
+
+    Its models rank by a product of vectors and rescore `k_test` candidates of each query; the rest tie at -100.
+    """
+
+    def __init__(self, model, loader: DataLoader):
+        self.model, self.dataset, self.loader = model, loader.dataset, loader
+
+    def scores(self, k_test: int = 256, cache: Optional[Path] = None) -> Scored:
+        """Of the dataset's own texts; `k_test` is clipped to the gallery. Nothing is kept in `cache`."""
+        return self._scores(self.loader, k_test)
+
+    def forget(self, k_test: int, cache: Path) -> None:
+        """Nothing was kept."""
+
+    def score_all(self, texts: Sequence[str]) -> np.ndarray:
+        """N x len(texts): each text with every image, unless there are fewer texts than images."""
+        dataset = _OtherTexts(self.dataset, [self.dataset.text_processor(text) for text in texts])
+        loader = DataLoader(dataset, self.loader.batch_size, collate_fn=self.loader.collate_fn)
+        return self._scores(loader, len(self.dataset.image)).t2i.T
+
+    score_own = None  # `score_all` serves
+
+    def attend(self, number: int, photo: Image.Image, text: str) -> None:
+        """These models show no attention here."""
+
+    def _scores(self, loader: DataLoader, k_test: int) -> Scored:
+        k_test = min(k_test, len(loader.dataset.image), len(loader.dataset.text))
+        with torch.no_grad():
+            i2t, t2i = self.model.compute_sim_matrix(loader, task_cfg=OmegaConf.create({"k_test": k_test}))
+        return Scored(np.asarray(i2t), np.asarray(t2i), k_test)
+
+
+class _OtherTexts(Dataset):
+    """An evaluation set with other texts."""
+
+    def __init__(self, dataset: Dataset, texts: Sequence[str]):
+        self.dataset, self.text, self.image = dataset, list(texts), dataset.image
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, number: int) -> Dict[str, Any]:
+        return self.dataset[number]
+
+
+def photo_of(dataset: Any, number: int) -> Optional[Image.Image]:
+    """An image of an evaluation set, ours or LAVIS's; None where it cannot be had."""
+    if hasattr(dataset, "photo"):
+        return dataset.photo(number)
+    path = os.path.join(dataset.vis_root, dataset.image[number])
+    return Image.open(path).convert("RGB") if os.path.isfile(path) else None
+
+
+def weights_fingerprint(model: torch.nn.Module) -> str:
+    """12 hexadecimal digits of the sha256 of all parameters and buffers, with their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]

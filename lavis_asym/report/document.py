@@ -21,7 +21,8 @@ table { border-collapse: collapse; }
 def head(title: str, style: str) -> str:
     """The page up to its body; what follows may begin at once."""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}{style}</style></head>\n<body>\n"
     )
 

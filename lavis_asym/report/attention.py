@@ -11,10 +11,11 @@ from lavis_asym.report.document import photo_uri
 from lavis_asym.report.svg import rect
 
 SIDE = 150
-DARKEST = 0.82
+DARKEST = 0.75
 STYLE = """
 .words { display: flex; flex-wrap: wrap; gap: 10px; } .words figure { width: 150px; }
 .dark { fill: #000; shape-rendering: crispEdges; }
+.peak { fill: none; stroke: #ffd60a; stroke-width: 1.5; }
 .words figcaption { color: var(--ink); font-size: 13px; } .words small { color: var(--soft); }
 """
 
@@ -92,13 +93,13 @@ def attention_pictures(attention: Attention, photo: Image.Image, key: str) -> st
 
 
 def _shade(grid: np.ndarray, height: float) -> str:
-    """A dark rectangle over each cell, clear over the one with the highest weight, darkest over the lowest."""
+    """A dark rectangle over each cell, darkest over the lowest weight, and an outline around the highest."""
     rows, columns = grid.shape
     spread = float(grid.max() - grid.min()) or 1.0
-    cell = (SIDE / columns, height / rows)
+    across, down = SIDE / columns, height / rows
     parts = []
     for (y, x), weight in np.ndenumerate(grid):
         opacity = DARKEST * (float(grid.max()) - float(weight)) / spread
-        own = rect(round(x * cell[0], 2), round(y * cell[1], 2), round(cell[0], 2), round(cell[1], 2), "dark")
-        parts.append(own.replace("/>", f' fill-opacity="{opacity:.2f}"/>'))
-    return "".join(parts)
+        parts.append(f'<g fill-opacity="{opacity:.2f}">{rect(x * across, y * down, across, down, "dark")}</g>')
+    y, x = divmod(int(grid.argmax()), columns)
+    return "".join(parts) + rect(x * across + 1, y * down + 1, across - 2, down - 2, "peak")

@@ -9,7 +9,7 @@ from lavis_asym.report.svg import Scale, area, axes, line, picture, rect, round_
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 44, 376, 34, 252
-LINE_HEIGHT = 15
+LINE_HEIGHT, NAME = 15, 105  # height of a line of text, width of a name
 STYLE = """
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 .tick { font-size: 12px; fill: var(--soft); } .name { font-size: 13px; font-weight: 600; }
@@ -47,16 +47,15 @@ def score_histograms(histogram: Histogram) -> str:
     parts = [
         axes(x, y, round_steps(edges[0], edges[-1]), round_steps(0, y.high, 5), ("score", "share of the pairs, %"))
     ]
-    names = []
-    for share, style, name in zip(shares, ("one", "two"), ("matching pairs", "other pairs")):
+    for share, style in zip(shares, ("one", "two")):
         points = [(x(edge), y(value)) for k, value in enumerate(share) for edge in edges[k : k + 2]]
         parts += [area(points, BOTTOM, style), line(points, style)]
-        peak = min(max(x(edges[: len(share)][share.argmax()]), LEFT + 52), WIDTH - 60)
-        names.append((peak, y(float(share.max())) - 8, name, style))
-    if abs(names[0][0] - names[1][0]) < 110:
-        heights = _apart([height for _, height, _, _ in names])
-        names = [(peak, height, name, style) for (peak, _, name, style), height in zip(names, heights)]
-    parts += [text(peak, height, name, "middle", f"name {style}") for peak, height, name, style in names]
+    names = ((shares[0], "matching pairs", "name one"), (shares[1], "other pairs", "name two"))
+    left, right = sorted(names, key=lambda named: named[0].argmax())
+    end = max(x(edges[left[0].argmax() + 1]), LEFT + NAME)
+    start = min(max(x(edges[right[0].argmax()]), end + 12), WIDTH - NAME)
+    parts.append(text(end, y(left[0].max()) - 8, left[1], "end", left[2]))
+    parts.append(text(start, y(right[0].max()) - 8, right[1], "start", right[2]))
     return picture(WIDTH, HEIGHT, "".join(parts), "Scores of matching and of other pairs")
 
 

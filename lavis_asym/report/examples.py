@@ -11,7 +11,8 @@ from lavis_asym.report.document import photo_uri
 THUMBNAIL = 200
 STYLE = """
 .example { display: flex; gap: 1.1em; padding: .9em 0; border-top: 1px solid var(--line); align-items: flex-start; }
-.example > figure { flex: 0 0 150px; } .example > div { flex: 1 1 0; } .photo img { width: 100%; border-radius: 4px; display: block; }
+.example > figure { flex: 0 0 150px; } .example > div { flex: 1 1 0; }
+.photo img { width: 100%; border-radius: 4px; display: block; }
 .example ul, .example ol { margin: 0 0 .5em; padding-left: 0; list-style: none; } .example p { margin: 0 0 .4em; }
 .example h4 { margin: 0 0 .15em; font-size: 12px; font-weight: 400; color: var(--soft); }
 .query { font-weight: 600; } .rank { color: var(--soft); font-size: 13px; white-space: nowrap; }
@@ -39,7 +40,8 @@ def text_example(pictures: Pictures, example: Example, photo: Photo) -> str:
     found = "".join(_figure(pictures, f.number, photo, _mark(f)) for f in example.found)
     return (
         f'<div class="example">{own}<div><p class="query">{html.escape(pictures.texts[example.query])}</p>'
-        f'<p>{_rank(example, "image", len(pictures.images))}</p><h4>found</h4><div class="photos">{found}</div></div></div>\n'
+        f"<p>{_rank(example, 'image', len(pictures.images))}</p>"
+        f'<h4>found</h4><div class="photos">{found}</div></div></div>\n'
     )
 
 

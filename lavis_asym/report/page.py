@@ -80,7 +80,8 @@ def _charts(pictures: Pictures) -> str:
         '<div class="charts"><figure><h2>Recall at K</h2>'
         f"{charts.recall_curves(pictures.i2t.curve, pictures.t2i.curve)}"
         "<figcaption>Queries with a right candidate among the first K, in the whole gallery of "
-        f"{len(pictures.images):,} images and {len(pictures.texts):,} texts.</figcaption></figure><figure><h2>Scores</h2>"
+        f"{len(pictures.images):,} images and {len(pictures.texts):,} texts.</figcaption></figure>"
+        "<figure><h2>Scores</h2>"
         f"{charts.score_histograms(pictures.histogram)}<figcaption>{int(pictures.histogram.matching.sum()):,} matching "
         f"and {int(pictures.histogram.other.sum()):,} other pairs.{note}</figcaption></figure></div>\n"
     )
@@ -127,7 +128,7 @@ def _attention(pictures: Pictures, photo: examples.Photo) -> Iterator[str]:
     if shown:
         yield "<h2>Where words look</h2>\n"
         yield '<p class="note">Attention of a word over the cells of a matching image: clear where it is highest, dark '
-        yield "where it is lowest. The number says how much more than an even share the highest cell gets; at 1.0 the "
+        yield "where it is lowest, and outlined at its peak. The number says how much more than an even share the highest cell gets; at 1.0 the "
         yield "word looks everywhere alike.</p>\n"
     for place, (one, image) in enumerate(shown):
         yield f'<p class="query">{html.escape(one.text)}</p>\n'

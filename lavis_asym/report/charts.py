@@ -1,6 +1,6 @@
 """The charts of an evaluation: recall curves, score histograms, bars by caption length, interval bars."""
 
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from lavis_asym.report.svg import Scale, area, axes, line, picture, rect, round_
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 44, 376, 34, 252
 LINE_HEIGHT, NAME = 15, 105  # height of a line of text, width of a name
+PITCH = 26  # of rows
 STYLE = """
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 .tick { font-size: 12px; fill: var(--soft); } .name { font-size: 13px; font-weight: 600; }
@@ -18,6 +19,7 @@ text.one { fill: var(--one); } text.two { fill: var(--two); } text.value { font-
 .line.one { stroke: var(--one); } .line.two { stroke: var(--two); stroke-dasharray: 7 4; }
 .area { fill-opacity: .22; } .area.one { fill: var(--one); } .area.two { fill: var(--two); }
 .whole { fill: var(--line); } .range { fill: var(--one); fill-opacity: .45; } .dot { fill: var(--one); }
+.ring { fill: var(--paper); stroke: var(--two); stroke-width: 2; } .chance { fill: var(--soft); }
 .r1 { fill: var(--one); } .r5 { fill: var(--one); fill-opacity: .55; } .r10 { fill: var(--one); fill-opacity: .28; }
 """
 
@@ -65,19 +67,34 @@ def length_bars(rows: Sequence[Mapping[str, Any]]) -> str:
     Args:
         rows: `words`, `queries`, `img_r1`, `img_r5`, `img_r10`.
     """
-    x, pitch = Scale(0, 100, 190, 700), 26
-    floor = TOP + pitch * len(rows)
-    parts = [line([(x(v), TOP - 6), (x(v), floor)], "grid") for v in range(0, 101, 20)]
-    parts += [text(x(v), floor + 16, f"{v}", "middle") for v in range(0, 101, 20)]
-    parts += [text(x(100), TOP - 14, "text to image, R@1 / R@5 / R@10, %", "end")]
+    x, parts = _percent_rows(len(rows), "text to image, R@1 / R@5 / R@10, %")
     for k, row in enumerate(rows):
-        y = TOP + k * pitch
+        y = TOP + k * PITCH
         parts.append(text(0, y + 13, f"{row['words']} words", style="value"))
-        parts.append(text(x.first - 10, y + 13, f"{row['queries']} texts", "end"))
+        parts.append(text(x.first - 10, y + 13, f"{row['queries']:,} texts", "end"))
         parts += [rect(x.first, y, x(row[f"img_{r}"]) - x.first, 18, r) for r in ("r10", "r5", "r1")]
         values = " / ".join(f"{row[f'img_{r}']:.1f}" for r in ("r1", "r5", "r10"))
         parts.append(text(x(row["img_r10"]) + 8, y + 13, values, style="value"))
-    return picture(840, floor + 24, "".join(parts), "Recall by caption length")
+    return picture(840, TOP + len(rows) * PITCH + 24, "".join(parts), "Recall by caption length")
+
+
+def accuracy_dots(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """How often the true text is chosen among false ones, beside what a classifier of words reaches and chance.
+
+    Args:
+        rows: by name `accuracy`, `text_only` or None, `chance`; a row without accuracy is left out.
+    """
+    rows = {name: row for name, row in rows.items() if row.get("accuracy") is not None}
+    x, parts = _percent_rows(len(rows), "")
+    for at, mark, name in ((0, "dot", "accuracy"), (110, "ring", "text only"), (210, "chance", "chance")):
+        parts += [_mark(x.first + at + 6, TOP - 18, mark), text(x.first + at + 17, TOP - 14, name)]
+    for k, (name, row) in enumerate(rows.items()):
+        y = TOP + k * PITCH + 9
+        parts += [line([(x.first, y), (x.last, y)], "grid"), text(0, y + 4, name, style="value")]
+        values = (("chance", row.get("chance")), ("ring", row.get("text_only")), ("dot", row["accuracy"]))
+        parts += [_mark(x(value), y, mark) for mark, value in values if value is not None]
+        parts.append(text(x.last + 10, y + 4, f"{row['accuracy']:.1f}", style="value"))
+    return picture(840, TOP + len(rows) * PITCH + 24, "".join(parts), "Accuracy by kind of negative")
 
 
 def interval_bar(value: float, interval: Optional[Sequence[float]], whole: float) -> str:
@@ -88,6 +105,20 @@ def interval_bar(value: float, interval: Optional[Sequence[float]], whole: float
         parts.append(rect(x(interval[0]), 1.5, x(interval[1]) - x(interval[0]), 7, "range"))
     parts.append(f'<circle cx="{x(value):g}" cy="5" r="3" class="dot"/>')
     return picture(84, 10, "".join(parts))
+
+
+def _percent_rows(rows: int, title: str) -> Tuple[Scale, List[str]]:
+    """The scale and the grid of a chart of rows over 0..100."""
+    x, floor = Scale(0, 100, 190, 700), TOP + PITCH * rows
+    parts = [line([(x(v), TOP - 6), (x(v), floor)], "grid") for v in range(0, 101, 20)]
+    parts += [text(x(v), floor + 16, f"{v}", "middle") for v in range(0, 101, 20)]
+    return x, [*parts, text(x.last, TOP - 14, title, "end")]
+
+
+def _mark(x: float, y: float, style: str) -> str:
+    if style == "chance":
+        return rect(x - 1.5, y - 7, 3, 14, style)
+    return f'<circle cx="{x:g}" cy="{y:g}" r="5" class="{style}"/>'
 
 
 def _apart(heights: List[float]) -> List[float]:

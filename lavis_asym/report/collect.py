@@ -105,11 +105,12 @@ def _direction(
     curve = [100 * float(ranks.hits(k, ties).mean()) for k in range(1, min(CURVE_TO, scores.shape[1]) + 1)]
     rank, (best_right, best_wrong) = ranks.against(), _best_scores(scores, right)
     worst = np.lexsort((best_right, -rank))
-    best = np.lexsort((best_wrong - best_right, rank))
+    best = np.flatnonzero(rank == 0)
+    best = best[np.argsort(best_wrong[best] - best_right[best], kind="stable")]
     return Direction(
         np.array(curve),
         tuple(_example(scores, right, rank, query) for query in _distinct(worst, names, examples)),
-        tuple(_example(scores, right, rank, query) for query in _distinct(best[rank[best] == 0], names, examples)),
+        tuple(_example(scores, right, rank, query) for query in _distinct(best, names, examples)),
     )
 
 

@@ -23,7 +23,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     for _, title, tables in section_tables(result):
         lines += ["", f"## {title}"]
         for table in tables:
-            lines += ["", *([f"### {table.title}", ""] if table.title else []), *_table(table.header, table.rows)]
+            heading = [
+                line for part in (f"### {table.title}" * bool(table.title), table.note) if part for line in (part, "")
+            ]
+            lines += ["", *heading, *_table(table.header, table.rows)]
     return "\n".join(lines) + "\n"
 
 

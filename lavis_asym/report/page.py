@@ -5,7 +5,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from lavis_asym.evaluation.protocols import protocol_line
 from lavis_asym.report import attention, charts, examples
-from lavis_asym.report.collect import Direction, Pictures
+from lavis_asym.report.collect import Pictures
 from lavis_asym.report.document import FOOT, head
 from lavis_asym.report.tables import COLUMNS, Figure, Table, main_figures, section_tables, total_figures
 
@@ -92,34 +92,31 @@ def _sections(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"<h2>{html.escape(title)}</h2>\n"
         if name == "by_length":
             yield charts.length_bars(result[name]) + "\n"
-        else:
-            yield from map(_table, tables)
+            continue
+        yield from map(_table, tables)
+        if name == "probe":
+            yield charts.accuracy_dots({**result[name]["operators"], **result[name]["people"]}) + "\n"
 
 
 def _table(table: Table) -> str:
     title = f"<h3>{html.escape(table.title)}</h3>\n" if table.title else ""
+    title += f'<p class="note">{html.escape(table.note)}</p>\n' if table.note else ""
     header = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
     rows = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n" for row in table.rows)
     return f'{title}<div class="wide"><table><tr>{header}</tr>\n{rows}</table></div>\n'
 
 
 def _examples(pictures: Pictures, photo: examples.Photo) -> Iterator[str]:
-    directions = (
-        ("Image to text", pictures.i2t, examples.image_example),
-        ("Text to image", pictures.t2i, examples.text_example),
-    )
-    for title, direction, draw in directions:
-        for heading, chosen in _both(direction):
-            if chosen:
-                yield f"<h2>{title}: {heading}</h2>\n"
-                yield from (draw(pictures, example, photo) for example in chosen)
-
-
-def _both(direction: Direction):
-    return (
-        ("the worst queries", direction.worst),
-        ("the best queries, by their distance to the best wrong candidate", direction.best),
-    )
+    best = "the best queries, by their distance to the best wrong candidate"
+    for heading, chosen, draw in (
+        ("Image to text: the worst queries", pictures.i2t.worst, examples.image_example),
+        (f"Image to text: {best}", pictures.i2t.best, examples.image_example),
+        ("Text to image: the worst queries", pictures.t2i.worst, examples.text_example),
+        (f"Text to image: {best}", pictures.t2i.best, examples.text_example),
+    ):
+        if chosen:
+            yield f"<h2>{heading}</h2>\n"
+            yield from (draw(pictures, example, photo) for example in chosen)
 
 
 def _attention(pictures: Pictures, photo: examples.Photo) -> Iterator[str]:
@@ -128,8 +125,8 @@ def _attention(pictures: Pictures, photo: examples.Photo) -> Iterator[str]:
     if shown:
         yield "<h2>Where words look</h2>\n"
         yield '<p class="note">Attention of a word over the cells of a matching image: clear where it is highest, dark '
-        yield "where it is lowest, and outlined at its peak. The number says how much more than an even share the highest cell gets; at 1.0 the "
-        yield "word looks everywhere alike.</p>\n"
+        yield "where it is lowest, and outlined at its peak. The number says how many times an even share the highest "
+        yield "cell gets; at 1.0 the word looks everywhere alike.</p>\n"
     for place, (one, image) in enumerate(shown):
         yield f'<p class="query">{html.escape(one.text)}</p>\n'
         yield attention.attention_pictures(one, image, f"seen-{place}") + "\n"

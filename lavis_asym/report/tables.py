@@ -3,6 +3,8 @@
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from lavis_asym.probe import probe_table
+
 SIDES = (("image to text", "txt"), ("text to image", "img"))
 COLUMNS = (("R@1", "r1"), ("R@5", "r5"), ("R@10", "r10"), ("mean", "r_mean"), ("MedR", "medr"), ("MeanR", "meanr"))
 TOTALS = (("mean recall", "r_mean"), ("rSum", "rsum"))
@@ -16,15 +18,16 @@ TITLES = {
     "two_stage": "Two stages against exact",
 }
 SHORT = {"txt": "i2t", "img": "t2i", "r_mean": "mean recall", "rsum": "rSum", "medr": "MedR", "meanr": "MeanR"}
-ONE_DECIMAL = re.compile(r"(^|_)(r\d+|r_mean|rsum|medr|meanr|ndcg\d*|accuracy)$")
+IN_PERCENT = re.compile(r"(^|_)(r\d+|r_mean|rsum|medr|meanr|ndcg\d*|i2t|t2i)$")
 
 
 class Table(NamedTuple):
-    """Cells are plain text; the first of a row names it."""
+    """Cells are plain text; the first of a row names it. The note stands above."""
 
     title: str
     header: Tuple[str, ...]
     rows: List[Tuple[str, ...]]
+    note: str = ""
 
 
 class Figure(NamedTuple):
@@ -56,8 +59,11 @@ def section_tables(result: Mapping[str, Any]) -> Iterator[Tuple[str, str, List[T
     sections = [name for name, value in result.items() if isinstance(value, (dict, list)) and value]
     known = [name for name in TITLES if name in sections]
     for name in known + [name for name in sections if name not in (*TITLES, "protocol", "intervals")]:
-        content = _duplicates(result) if name == "duplicates" else result[name]
-        yield name, TITLES.get(name, label(name)), list(tables("", content))
+        if name == "probe":
+            found = parsed(probe_table(result[name]))
+        else:
+            found = list(tables("", _duplicates(result) if name == "duplicates" else result[name]))
+        yield name, TITLES.get(name, label(name)), found
 
 
 def tables(title: str, section: Any) -> Iterator[Table]:
@@ -79,6 +85,18 @@ def tables(title: str, section: Any) -> Iterator[Table]:
             yield from tables(": ".join(filter(None, (title, label(key)))), value)
 
 
+def parsed(markdown: str) -> List[Table]:
+    """The tables of a Markdown text; a paragraph is the note of the table below it."""
+    found: List[Table] = []
+    note = ""
+    for block in filter(None, map(str.strip, markdown.split("\n\n"))):
+        if block.startswith("|"):
+            header, _, *rows = [tuple(map(str.strip, line.strip("|").split("|"))) for line in block.splitlines()]
+            found.append(Table("", header, rows, note))
+        note = "" if block.startswith("|") else block
+    return found
+
+
 def label(key: str) -> str:
     """`txt_r1` -> `i2t R@1`, `img_ndcg25` -> `t2i NDCG@25`, `uniformity_image` -> `uniformity image`."""
     side, _, rest = key.partition("_")
@@ -95,7 +113,7 @@ def shown(key: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(shown(key, item) for item in value) + "]"
     if isinstance(value, float):
-        return f"{value:.1f}" if ONE_DECIMAL.search(key) or abs(value) >= 10 else f"{value:.3f}"
+        return f"{value:.1f}" if IN_PERCENT.search(key) or abs(value) >= 10 else f"{value:.3f}"
     return str(value)
 
 

@@ -59,10 +59,12 @@ def section_tables(result: Mapping[str, Any]) -> Iterator[Tuple[str, str, List[T
     sections = [name for name, value in result.items() if isinstance(value, (dict, list)) and value]
     known = [name for name in TITLES if name in sections]
     for name in known + [name for name in sections if name not in (*TITLES, "protocol", "intervals")]:
-        if name == "probe":
+        if name == "duplicates":
+            found = [_duplicates(result)]
+        elif name == "probe":
             found = parsed(probe_table(result[name]))
         else:
-            found = list(tables("", _duplicates(result) if name == "duplicates" else result[name]))
+            found = list(tables("", result[name]))
         yield name, TITLES.get(name, label(name)), found
 
 
@@ -134,13 +136,12 @@ def _table(title: str, rows: List[Tuple[str, Dict[str, Any]]]) -> Table:
     return Table(title, tuple([""] * named + [label(key) for key in keys]), cells)
 
 
-def _duplicates(result: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
-    """The counts and recalls of each kind under the recalls as they are without it."""
+def _duplicates(result: Mapping[str, Any]) -> Table:
+    """The counts and recalls of each rule under the recalls as they are without it; the rules as a note."""
+    section = result["duplicates"]
     names = [f"{side}_r{k}" for _, side in SIDES for k in (1, 5, 10)] + ["r_mean", "rsum"]
-    rows = {"as annotated": {"threshold": None, "texts": None, "groups": None, **{n: result.get(n) for n in names}}}
-    for kind, row in result["duplicates"].items():
-        own = {key: value for key, value in row.items() if key != "metrics"}
-        rows[kind] = {**own, **{name: row.get("metrics", {}).get(name) for name in names}}
-    if not any("threshold" in row for row in result["duplicates"].values()):
-        del rows["as annotated"]["threshold"]
-    return rows
+    rows = [("as annotated", {"texts": None, "groups": None, **{name: result.get(name) for name in names}})]
+    for kind, row in section.items():
+        figures = {name: row["metrics"].get(name) for name in names}
+        rows.append((kind, {"texts": row["texts"], "groups": row["groups"], **figures}))
+    return _table("", rows)._replace(note="; ".join(f"{kind}: {row['rule']}" for kind, row in section.items()))

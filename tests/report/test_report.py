@@ -23,7 +23,7 @@ RECALLS = {"img_r1": 5.0, "img_r5": 25.0, "img_r10": 45.0}
 CHOICE = {"items": 6, "chance": 50.0, "accuracy": 70.21, "text_only": 55.55, "other_photos": None}
 SECTIONS = {
     "intervals": {name: [value - 1.5, value + 1.5] for name, value in METRICS.items()},
-    "duplicates": {"near": {"threshold": 0.8, "texts": 17, "groups": 5, "metrics": {**METRICS, "img_r1": 9.87}}},
+    "duplicates": {"near": {"rule": "equal words", "texts": 17, "groups": 5, "metrics": {**METRICS, "img_r1": 9.87}}},
     "graded": {"rouge_l": {"txt_ndcg25": 61.2, "img_ndcg25": 8.1}, "cider": {"txt_ndcg25": None}},
     "by_length": [
         {"words": "1-5", "queries": 123, "img_r1": 1.5, "img_r5": 12.25, "img_r10": 33.0},
@@ -135,7 +135,8 @@ def test_markdown_has_the_figures_of_the_result(tmp_path):
     assert lines[5].startswith("| text to image | 5.7 [4.2, 7.2] | 20.0 ")
     assert "mean recall 42.4 [40.9, 43.9], rSum 254.3 [252.8, 255.8]" in lines
     for row in (
-        "| near | 0.800 | 17 | 5 | 48.6 | 70.0 | 80.0 | 9.9 | 20.0 | 30.0 | 42.4 | 254.3 |",
+        "near: equal words",
+        "| near | 17 | 5 | 48.6 | 70.0 | 80.0 | 9.9 | 20.0 | 30.0 | 42.4 | 254.3 |",
         "| rouge l | 61.2 | 8.1 |",
         "| cider |  |  |",
         "| 1-5 | 123 | 1.5 | 12.2 | 33.0 |",

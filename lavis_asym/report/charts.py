@@ -85,7 +85,7 @@ def accuracy_dots(rows: Mapping[str, Mapping[str, Any]]) -> str:
         rows: by name `accuracy`, `text_only` or None, `chance`; a row without accuracy is left out.
     """
     rows = {name: row for name, row in rows.items() if row.get("accuracy") is not None}
-    x, parts = _percent_rows(len(rows), "")
+    x, parts = _percent_rows(len(rows), "true text chosen, %")
     for at, mark, name in ((0, "dot", "accuracy"), (110, "ring", "text only"), (210, "chance", "chance")):
         parts += [_mark(x.first + at + 6, TOP - 18, mark), text(x.first + at + 17, TOP - 14, name)]
     for k, (name, row) in enumerate(rows.items()):
@@ -118,7 +118,7 @@ def _percent_rows(rows: int, title: str) -> Tuple[Scale, List[str]]:
 def _mark(x: float, y: float, style: str) -> str:
     if style == "chance":
         return rect(x - 1.5, y - 7, 3, 14, style)
-    return f'<circle cx="{x:g}" cy="{y:g}" r="5" class="{style}"/>'
+    return f'<circle cx="{x:g}" cy="{y:g}" r="{4 if style == "dot" else 6}" class="{style}"/>'
 
 
 def _apart(heights: List[float]) -> List[float]:

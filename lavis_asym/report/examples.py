@@ -11,7 +11,8 @@ from lavis_asym.report.document import photo_uri
 THUMBNAIL = 200
 STYLE = """
 .example { display: flex; gap: 1.1em; padding: .9em 0; border-top: 1px solid var(--line); align-items: flex-start; }
-.example > figure { flex: 0 0 150px; } .example > div { flex: 1 1 0; }
+.example { flex-wrap: wrap; }
+.example > figure { flex: 0 0 150px; } .example > div { flex: 1 1 240px; }
 .photo img { width: 100%; border-radius: 4px; display: block; }
 .example ul, .example ol { margin: 0 0 .5em; padding-left: 0; list-style: none; } .example p { margin: 0 0 .4em; }
 .example h4 { margin: 0 0 .15em; font-size: 12px; font-weight: 400; color: var(--soft); }

@@ -95,6 +95,7 @@ def _sections(result: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield from map(_table, tables)
         if name == "probe":
+            yield "<h3>Type I by kind of negative</h3>\n"
             yield charts.accuracy_dots({**result[name]["operators"], **result[name]["people"]}) + "\n"
 
 

@@ -18,7 +18,7 @@ TITLES = {
     "two_stage": "Two stages against exact",
 }
 SHORT = {"txt": "i2t", "img": "t2i", "r_mean": "mean recall", "rsum": "rSum", "medr": "MedR", "meanr": "MeanR"}
-IN_PERCENT = re.compile(r"(^|_)(r\d+|r_mean|rsum|medr|meanr|ndcg\d*|i2t|t2i)$")
+IN_PERCENT = re.compile(r"(^|_)(r\d+|r_mean|rsum|medr|meanr|i2t|t2i)$")
 
 
 class Table(NamedTuple):
@@ -88,10 +88,10 @@ def tables(title: str, section: Any) -> Iterator[Table]:
 
 
 def parsed(markdown: str) -> List[Table]:
-    """The tables of a Markdown text; a paragraph is the note of the table below it."""
+    """The tables of a Markdown text; a paragraph is the note of the table below it. Bold is dropped."""
     found: List[Table] = []
     note = ""
-    for block in filter(None, map(str.strip, markdown.split("\n\n"))):
+    for block in filter(None, map(str.strip, markdown.replace("**", "").split("\n\n"))):
         if block.startswith("|"):
             header, _, *rows = [tuple(map(str.strip, line.strip("|").split("|"))) for line in block.splitlines()]
             found.append(Table("", header, rows, note))
@@ -104,8 +104,10 @@ def label(key: str) -> str:
     side, _, rest = key.partition("_")
     if side in ("txt", "img") and rest:
         return f"{SHORT[side]} {label(rest)}"
-    at = re.fullmatch(r"(r|ndcg)_?(\d+)", key)
-    return f"{at[1].upper()}@{at[2]}" if at else SHORT.get(key, key.replace("_", " "))
+    at = re.fullmatch(r"(r|ndcg|chance)(\d+)", key)
+    if at:
+        return f"{at[1] if at[1] == 'chance' else at[1].upper()}@{at[2]}"
+    return SHORT.get(key, key.replace("_", " "))
 
 
 def shown(key: str, value: Any) -> str:

@@ -1,6 +1,6 @@
 """Two stages against exact scores of all pairs: time, and what becomes of the recalls of a trained model.
 
-Time: random features of 1,000 images x 5,000 texts, a fifth of a COCO test set each way, and so is k: 256 / 5, about 51.
+Time: random features of 1,000 images x 5,000 texts, a fifth of a COCO test set each way, and so is k: 51.
 Recalls, with --checkpoint and --root: every image and caption of the folder's splits is one gallery, and k is to its
 captions what 256 is to the 25,000 of COCO's test set.
 

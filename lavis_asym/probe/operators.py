@@ -13,6 +13,7 @@ from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, Context, Parse, kind_
 from lavis_asym.asymmetry.rearrange import ADDED
 
 Operator = Callable[[str, random.Random, Context], Optional[str]]
+OWN = ("deny_detail", "lead_with_object", "graft_phrase", "graft_answer")
 COUNTING = ("a", "an", "some", "several", "many", "a few", "a pair of", "a couple of", "his", "her", "its", "their")
 HAVING = ("with", "and", "has", "have", "wears", "holds", "carrying", "carries")
 NEEDED = ("of", "to", "than", "as", "like", "from", "into", "between")  # do not begin a phrase that can be exchanged
@@ -89,9 +90,8 @@ def graft_answer(captions: Iterable[str]) -> Operator:
 
 
 def own_operators(captions: Sequence[str]) -> Dict[str, Operator]:
-    """The probe's operators by name; `captions` are all those of the gallery."""
-    grafts = (graft_phrase(captions), graft_answer(captions))
-    return {function.__name__: function for function in (deny_detail, lead_with_object, *grafts)}
+    """The probe's operators, by the names of OWN; `captions` are all those of the gallery."""
+    return dict(zip(OWN, (deny_detail, lead_with_object, graft_phrase(captions), graft_answer(captions))))
 
 
 class _Phrase(NamedTuple):

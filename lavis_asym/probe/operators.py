@@ -27,14 +27,14 @@ def deny_detail(caption: str, rng: random.Random, context: Context) -> Optional[
     parsed = parse(caption)
     if parsed.negation < len(parsed.units):
         return None
-    places = [i for i in range(parsed.answer + 2, len(parsed.units)) if _is_detail(parsed, i)]
+    places = [i for i in range(_start(parsed) + 2, len(parsed.units)) if _is_detail(parsed, i)]
     return parsed.render({rng.choice(places): "no"}) if places else None
 
 
 def lead_with_object(caption: str, rng: random.Random, context: Context) -> Optional[str]:
     """From "A dog on a bench" to "A camel and a dog on a bench": a thing that no caption names goes first."""
     parsed = parse(caption)
-    units, start = parsed.units, parsed.answer
+    units, start = parsed.units, _start(parsed)
     if start and not units[0].lower.startswith("who") or parsed.negation < len(units):
         return None
     if kind_at(units, start) == "link" and units[start].lower == "there is":
@@ -110,10 +110,11 @@ def _phrases(places: Iterable[Tuple[Parse, int]]) -> List[_Phrase]:
     found: Dict[str, _Phrase] = {}
     for parsed, start in places:
         units = parsed.units[start:]
-        nouns = [unit.reading("noun") for unit in units if unit.kind == "noun"]
-        things = tuple(noun.concept for noun in nouns if noun.concept is not None and noun.group not in POSSIBLE)
-        known = len(things) == len(nouns) > 0 and all(unit.kind not in UNCLEAR for unit in units)
-        if known and len(units) <= PHRASE_UNITS and parsed.negation == len(parsed.units):
+        named = [lexicon().concepts_of.get(unit.lower, ()) for unit in units if unit.kind == "noun"]
+        things = tuple(concept for concepts in named for concept in concepts)
+        known = all(named) and things and all(unit.kind not in UNCLEAR for unit in units)
+        possible = any(concept.common or concept.group in POSSIBLE for concept in things)
+        if known and not possible and len(units) <= PHRASE_UNITS and parsed.negation == len(parsed.units):
             text = "".join(unit.gap + unit.text for unit in units).strip()
             found.setdefault(text, _Phrase(text, things))
     return list(found.values())
@@ -123,6 +124,11 @@ def _with_end(parsed: Parse, start: int, end: str) -> Optional[str]:
     if parsed.negation < len(parsed.units):
         return None
     return parsed.render({start: end, **dict.fromkeys(range(start + 1, len(parsed.units)))})
+
+
+def _start(parsed: Parse) -> int:
+    """The first unit behind a question; 0 where there is none."""
+    return max((i + 1 for i, unit in enumerate(parsed.units) if unit.text == "?"), default=0)
 
 
 def _is_detail(parsed: Parse, i: int) -> bool:
@@ -144,7 +150,7 @@ def _phrase_starts(parsed: Parse) -> List[int]:
     units = parsed.units
     return [
         i
-        for i in range(parsed.answer + 1, len(units) - 1)
+        for i in range(_start(parsed) + 1, len(units) - 1)
         if units[i].kind in ("preposition", "relation")
         and units[i].lower not in NEEDED
         and units[i - 1].kind in NOMINAL

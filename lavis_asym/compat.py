@@ -206,7 +206,8 @@ def resume_at_the_next_iteration() -> List[Replacement]:
 
 def best_metric_is_kept() -> List[Replacement]:
     """Source: `best_agg_metric` starts at 0, so a model at 0 has no best checkpoint and the test dies; and a resumed
-    run forgets it, so that a worse epoch becomes the best. It starts at -inf, and is saved and restored."""
+    run forgets it, so that a worse epoch becomes the best. It starts at -inf, and is saved and restored. Only a split
+    named val selects, whatever `valid_splits` says: now its first."""
     replaced = []
     for runner in _runners():
         replaced += _mend(
@@ -219,6 +220,7 @@ def best_metric_is_kept() -> List[Replacement]:
                 "        best_agg_metric = self.best_agg_metric\n",
             ),
             ("agg_metrics = val_log[", "self.last_agg_metric = agg_metrics = val_log["),
+            ('split_name == "val"', "split_name == self.valid_splits[0]"),
         )
         replaced += _mend(
             runner,

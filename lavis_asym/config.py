@@ -14,12 +14,13 @@ from yaml import YAMLError
 
 from lavis_asym.asymmetry.policy import read_policy
 from lavis_asym.errors import UserError, did_you_mean, near_matches
+from lavis_asym.evaluation import PROTOCOLS, TIES
 from lavis_asym.paths import config_path, find_config
 
 MODES = ("train", "eval")
 AT_LEAST = {
     **{key: 1 for key in ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "log_freq")},
-    "num_workers": 0,
+    **{key: 0 for key in ("num_workers", "k_test", "evaluation.resamples")},
 }
 PROCESSORS = ("vis_processor", "text_processor")
 # LAVIS's own data sets name no processors in their defaults, but take them; an empty mapping accepts any key
@@ -64,7 +65,14 @@ class RunConfig(Config):
         plain = OmegaConf.to_container(defaults)
         _raise(args.cfg_path, list(_key_problems(OmegaConf.to_container(given), plain, "", list(_paths(plain)))))
         self.config = OmegaConf.merge(defaults, given)
-        checks = (_processor_problems, _policy_problems, _encoder_problems, _range_problems, _file_problems)
+        checks = (
+            _processor_problems,
+            _policy_problems,
+            _encoder_problems,
+            _range_problems,
+            _evaluation_problems,
+            _file_problems,
+        )
         _raise(args.cfg_path, [problem for check in checks for problem in check(self.config)])
         if self.config.run.device is None:
             self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -185,14 +193,32 @@ def _encoder_problems(config: DictConfig) -> Iterator[str]:
 
 def _range_problems(config: DictConfig) -> Iterator[str]:
     for key, least in AT_LEAST.items():
-        if config.run[key] < least:
-            yield f"run.{key}: expected at least {least}, got {config.run[key]}"
+        value = OmegaConf.select(config.run, key)
+        if value < least:
+            yield f"run.{key}: expected at least {least}, got {value}"
+
+
+def _evaluation_problems(config: DictConfig) -> Iterator[str]:
+    for key, known in (("protocol", PROTOCOLS), ("ties", TIES)):
+        value = config.run.evaluation[key]
+        if value not in known:
+            yield f"run.evaluation.{key}: unknown {value!r}; {near_matches(value, known)}"
+    tests = [split for split in config.run.valid_splits if "test" in split]
+    if tests and not config.run.select_on_test:
+        yield (
+            f"run.valid_splits: {tests[0]!r} would select the best epoch on a test split, whose figures then mean "
+            "little; use a val split, or set run.select_on_test=true, which every table will say"
+        )
 
 
 def _file_problems(config: DictConfig) -> Iterator[str]:
-    for key, path in (
-        ("model.finetuned", config.model.finetuned),
-        ("run.resume_ckpt_path", config.run.resume_ckpt_path),
+    checkpoint = "a checkpoint that a run saved"
+    for key, path, expected in (
+        ("model.finetuned", config.model.finetuned, checkpoint),
+        ("run.resume_ckpt_path", config.run.resume_ckpt_path, checkpoint),
+        *(("run.evaluation.choices", path, "a file of choices") for path in config.run.evaluation.choices),
+        ("run.evaluation.karpathy", config.run.evaluation.karpathy, "Karpathy's dataset_coco.json"),
+        ("run.evaluation.coco_captions", config.run.evaluation.coco_captions, "COCO's captions_val2014.json"),
     ):
         if path is not None and not is_url(path) and not Path(path).is_file():
-            yield f"{key}: no such file, {path}; expected a checkpoint that a run saved"
+            yield f"{key}: no such file, {path}; expected {expected}"

@@ -33,9 +33,7 @@ def main(verb: str, arguments: Optional[List[str]] = None) -> int:
     )
     args = parser.parse_args(arguments)
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the loaders' forks
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    quiet()
     from lavis_asym.errors import UserError
 
     try:
@@ -47,6 +45,13 @@ def main(verb: str, arguments: Optional[List[str]] = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def quiet() -> None:
+    """What LAVIS and its packages say while they are imported concerns no user."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the loaders' forks
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 
 
 def _run(args: argparse.Namespace, verb: str) -> None:

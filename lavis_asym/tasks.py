@@ -1,18 +1,31 @@
-"""The LAVIS task `asym_retrieval`: LAVIS's retrieval task, ties against the model, rSum, a result file a split."""
+"""The LAVIS task `asym_retrieval`: LAVIS's retrieval task, honest ranks, rSum, a report of every final evaluation."""
 
-import json
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from lavis.common.dist_utils import get_world_size, is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from lavis_asym.data.shards import write_atomically
+from lavis_asym.assessment import Settings, assess, metrics_of, protocol_of, write_result
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
-from lavis_asym.evaluation import recall_table, retrieval_metrics
+from lavis_asym.evaluation import protocol_line, recall_table
+from lavis_asym.report import write_scalars
+from lavis_asym.scorers import Scored, scorer
+
+TESTED = "test"
+
+
+class Evaluated(NamedTuple):
+    """The scores of a split, and what gives more of them."""
+
+    model: Any
+    scorer: Any
+    scored: Scored
 
 
 class AsymRetrievalTask(RetrievalTask):
@@ -21,7 +34,15 @@ class AsymRetrievalTask(RetrievalTask):
     def __init__(self, cfg):
         super().__init__(cfg)
         self._bar: Optional[tqdm] = None
-        self._protocol: Dict[str, Any] = {}
+        self._policy: Optional[Dict[str, Any]] = None
+
+    @classmethod
+    def setup_task(cls, cfg):
+        task = super().setup_task(cfg)
+        processors = [section.get("text_processor", {}).get("train") for section in cfg.datasets_cfg.values()]
+        policies = [own.get("policy") or {} for own in processors if own and own.get("samples")]
+        task._policy = OmegaConf.to_container(OmegaConf.create(policies[0]), resolve=True) if policies else None
+        return task
 
     def build_datasets(self, cfg) -> Dict[str, Dict[str, Any]]:
         """LAVIS's; then checks that every split of the run is there and that no worker goes without a shard.
@@ -68,33 +89,57 @@ class AsymRetrievalTask(RetrievalTask):
                 self._bar.close()
         return loss
 
-    def evaluation(self, model, data_loader, **kwargs) -> Optional[Dict[str, float]]:
-        """Metrics of a split in the main process, None in the others."""
-        dataset = data_loader.dataset
-        scores_i2t, scores_t2i = model.compute_sim_matrix(data_loader, task_cfg=self.cfg)
-        if not is_main_process():
-            return None
-        self._protocol = {
-            "images": len(dataset.image),
-            "captions": len(dataset.text),
-            "distinct_captions": len(set(dataset.text)),
-            "ties": "against the model",
-            "scoring": "every pair, exact",
-            "selection": "rsum of val" if self.cfg.get("valid_splits") else "last weights",
-            "seed": self.cfg.seed,
-        }
-        return retrieval_metrics(scores_i2t, scores_t2i, dataset.txt2img, dataset.img2txt)
+    def evaluation(self, model, data_loader, **kwargs) -> Optional[Evaluated]:
+        """The scores of a split in the main process, None in the others."""
+        own = scorer(model, data_loader)
+        scored = own.scores(self.cfg.k_test, self._cache())
+        return Evaluated(model, own, scored) if is_main_process() else None
 
     def after_evaluation(self, val_result, split_name, epoch, **kwargs):
-        """Write `result/<split>.json` and print its table."""
+        """Write `result/<split>.json`, of a final evaluation with all its sections and its report; print its table."""
         if val_result is None:
             return None
-        protocol = {"split": split_name, "epoch": epoch, **self._protocol}
-        content = json.dumps({**val_result, "protocol": protocol}, indent=1) + "\n"
-        write_atomically(Path(registry.get_path("result_dir")) / f"{split_name}.json", content.encode())
-        tqdm.write(
-            f"\n{split_name}: {protocol['images']} images, {protocol['captions']} captions "
-            f"({protocol['distinct_captions']} distinct), epoch {epoch}, ties against the model, every pair scored\n"
-            f"{recall_table(val_result)}\n"
+        model, own, scored = val_result
+        is_final = epoch == "best" or self.cfg.evaluate or split_name not in self.cfg.valid_splits
+        settings = self._settings(split_name, is_final)
+        metrics = metrics_of(scored, own.dataset, settings)
+        protocol = protocol_of(
+            model, own.dataset, scored, settings, split=split_name, selection=self._selection(), epoch=epoch
         )
-        return val_result
+        folder = Path(registry.get_path("result_dir"))
+        if is_final:
+            result = assess(own, scored, metrics, protocol, settings, folder, split_name)
+        else:
+            result = {**metrics, "protocol": protocol}
+            write_result(folder, split_name, result)
+        if find_spec("tensorboard") is not None:
+            step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
+            write_scalars(folder.parent / "tensorboard", split_name, result, step)
+        if self._cache() is not None:
+            own.forget(self.cfg.k_test, self._cache())
+        tqdm.write(f"\n{protocol_line(protocol)}\n{recall_table(metrics)}\n")
+        if "two_stage" in result:
+            tqdm.write(
+                f"two stages: the largest difference of a sampled recall is {result['two_stage']['largest']:.2f}\n"
+            )
+        return dict(metrics)
+
+    def _settings(self, split: str, is_final: bool) -> Settings:
+        """The protocol is that of the test split; any other is a gallery of its own."""
+        given = OmegaConf.to_container(self.cfg.evaluation, resolve=True) if is_final else {}
+        if split != TESTED:
+            given["protocol"] = "custom"
+        given["choices"] = tuple(given.get("choices", ()))
+        return Settings(**{**given, "k_test": self.cfg.k_test, "seed": self.cfg.seed, "policy": self._policy})
+
+    def _selection(self) -> str:
+        if not self.cfg.get("valid_splits"):
+            return "last weights"
+        chosen = self.cfg.valid_splits[0]
+        return f"rsum of {chosen}" + (", THE TEST SPLIT" if TESTED in chosen else "")
+
+    def _cache(self) -> Optional[Path]:
+        """Where `lavis.evaluate` keeps its rows, so that it goes on after a stop."""
+        if not self.cfg.evaluate or not is_main_process():
+            return None
+        return Path(registry.get_path("cache_root")).expanduser() / "asym" / "scores"

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 
 from lavis_asym.errors import UserError
 
-COMMANDS = ("pack", "check", "features", "samples")
+COMMANDS = ("pack", "check", "features", "samples", "evaluate", "compare")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -1,17 +1,55 @@
-"""The evaluation set: map-style over the same shards, with the attributes that LAVIS's retrieval evaluation reads."""
+"""Evaluation sets: map-style, over shards or a folder, with the attributes that LAVIS's retrieval evaluation reads."""
 
+import itertools
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from PIL import Image
 from torch.utils.data import Dataset
 from torch.utils.data.dataloader import default_collate
 
 from lavis_asym.data.fields import IMAGE_EXTENSIONS, decode_image, decode_text, image_field
+from lavis_asym.data.layout import Record
 from lavis_asym.data.shards import PIPE, Entry, open_shard, read_index
 from lavis_asym.data.stream import decode_visual
 from lavis_asym.data.tar import Damage, RawSample, read_members
 from lavis_asym.errors import UserError
+
+
+class FolderSet(Dataset):
+    """One item an image, as it lies in a folder: `index` and `image`, as the processor makes it.
+
+    Attributes:
+        text, image, image_ids, txt2img, img2txt: as `EvaluationSet` has them.
+    """
+
+    def __init__(self, records: Sequence[Record], root: Path, vis_processor: Callable, text_processor: Callable):
+        self.root, self.vis_processor, self.text_processor = root, vis_processor, text_processor
+        self.image = [record.image for record in records]
+        self.image_ids = [record.image_id for record in records]
+        self.text = [text_processor(caption) for record in records for caption in record.captions]
+        self.img2txt: Dict[int, List[int]] = {}
+        texts = itertools.count()
+        for number, record in enumerate(records):
+            self.img2txt[number] = list(itertools.islice(texts, len(record.captions)))
+        self.txt2img = {text: number for number, texts in self.img2txt.items() for text in texts}
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, number: int) -> Dict[str, Any]:
+        return {"image": self.vis_processor(self.photo(number)), "index": number}
+
+    def photo(self, number: int) -> Image.Image:
+        """The RGB image."""
+        path = self.root / self.image[number]
+        try:
+            return decode_image(path.read_bytes())
+        except (OSError, Damage) as error:
+            raise UserError(f"{path}: {error}") from None
+
+    def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
+        return default_collate(samples)
 
 
 class EvaluationSet(Dataset):
@@ -37,7 +75,8 @@ class EvaluationSet(Dataset):
     ):
         index = read_index(folder, allow_pipe)
         self.image_root = image_root
-        self.folder, self.features, self.vis_processor = folder, index.get("features"), vis_processor
+        self.folder, self.features = folder, index.get("features")
+        self.vis_processor, self.text_processor = vis_processor, text_processor
         self.text: List[str] = []
         self.image: List[str] = []
         self.image_ids: List[str] = []

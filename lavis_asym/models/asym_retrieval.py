@@ -7,8 +7,6 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 import torch
-from lavis.common.dist_utils import download_cached_file
-from lavis.common.utils import is_url
 from lavis.models import load_preprocess
 from lavis.models.base_model import BaseModel
 from omegaconf import OmegaConf
@@ -31,6 +29,7 @@ from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.losses import Temperature, ascl_loss
 from lavis_asym.models import gallery
+from lavis_asym.models.checkpoint import read_checkpoint
 from lavis_asym.paths import config_path
 from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR
 
@@ -256,16 +255,11 @@ class AsymRetrieval(BaseModel):
         Raises:
             UserError: no such file, no checkpoint, or one of another architecture.
         """
-        path = url_or_filename
-        if is_url(path):
-            path = download_cached_file(path, check_hash=False, progress=True)
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            state = checkpoint.get("model", checkpoint)
-        except FileNotFoundError:
-            raise UserError(f"checkpoint {url_or_filename}: no such file") from None
-        except Exception as error:
-            raise UserError(f"checkpoint {url_or_filename}: cannot be read ({type(error).__name__}: {error})") from None
+        self.load_weights(read_checkpoint(url_or_filename), url_or_filename)
+
+    def load_weights(self, checkpoint: Dict[str, Any], name: str) -> None:
+        """See `load_checkpoint`; `checkpoint` is its content, `name` stands in errors."""
+        state = checkpoint.get("model", checkpoint)
         own = self.state_dict()
         frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
         frozen |= {name for name, _ in self.named_buffers()}
@@ -278,7 +272,7 @@ class AsymRetrieval(BaseModel):
         ]
         if problems:
             raise UserError.from_problems(
-                f"checkpoint {url_or_filename}: of another architecture than this model; "
+                f"checkpoint {name}: of another architecture than this model; "
                 "give the configuration it was trained with:",
                 problems,
                 shown=SHOWN_KEYS,

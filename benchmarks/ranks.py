@@ -24,7 +24,7 @@ RECALLS = [f"{side}_{name}" for side in ("txt", "img") for name in ("r1", "r5", 
 def distinct_scores(images: int, texts: int):
     """N x M float32 without equal values, the right pairs among the highest 4 in 1,000, and LAVIS's two maps.
 
-    The values are consecutive floats up to 1, by their bits: even ones for all pairs, then odd ones for the right pairs.
+    The values are consecutive floats up to 1 by their bits: even ones for all pairs, odd ones for the right pairs.
     """
     rng = np.random.default_rng(0)
     pairs = images * texts

@@ -8,6 +8,8 @@ The rule for ties and NaN. A query's place is decided by its best right candidat
   helps. A constant matrix gives 0% (`against`) or chance (`expected`), one full of NaN 0%.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,8 @@ import numpy as np
 from lavis_asym.evaluation.truth import Ragged
 
 TIES = ("against", "expected")
-BLOCK = 2**19  # scores compared at once where queries are columns: their answers stay in the cache
+BLOCK = 2**18  # scores compared at once in a thread: they and the answers stay in the cache
+THREADS = min(8, os.cpu_count() or 1)  # numpy compares without the interpreter's lock
 
 
 class Ranks(NamedTuple):
@@ -85,8 +88,7 @@ def rank_queries(scores: np.ndarray, right: Ragged) -> Ranks:
     rows = right.rows()
     own = scores[rows, right.values]
     best = np.fmax.reduceat(own, right.starts[:-1])
-    count = _count_in_columns if abs(scores.strides[0]) < abs(scores.strides[1]) else _count_in_rows
-    below, up_to = count(scores, best)
+    below, up_to = _count(scores, best)
     # A comparison with NaN is false: a wrong NaN is never counted below, and nothing is below a NaN as the best.
     own_below = np.bincount(rows, own < best[rows], queries).astype(np.int64)
     own_equal = np.bincount(rows, own == best[rows], queries).astype(np.int64)
@@ -95,24 +97,36 @@ def rank_queries(scores: np.ndarray, right: Ragged) -> Ranks:
     return Ranks(wrong - (below - own_below) - tied, tied, np.where(own_equal, own_equal, counts))
 
 
-def _count_in_rows(scores: np.ndarray, best: np.ndarray):
-    """Candidates of each query that are < and <= its best, two int64 Q; a query lies along the memory."""
-    below, up_to = np.empty((2, len(scores)), dtype=np.int64)
-    answer = np.empty(scores.shape[1], dtype=bool)
-    for query, row in enumerate(scores):
-        below[query] = np.count_nonzero(np.less(row, best[query], out=answer))
-        up_to[query] = np.count_nonzero(np.less_equal(row, best[query], out=answer))
-    return below, up_to
+def _count(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Candidates of each query that are < and <= its best, 2 x Q int64; along the memory, whichever way it lies."""
+    count = _count_in_columns if abs(scores.strides[0]) < abs(scores.strides[1]) else _count_in_rows
+    edges = np.linspace(0, len(scores), THREADS + 1).astype(int)
+    with ThreadPoolExecutor(THREADS) as pool:
+        pieces = pool.map(lambda start, stop: count(scores[start:stop], best[start:stop]), edges[:-1], edges[1:])
+        return np.concatenate(list(pieces), axis=1)
 
 
-def _count_in_columns(scores: np.ndarray, best: np.ndarray):
-    """The same where a candidate lies along the memory: some candidates at a time, few enough to count in a byte."""
-    below, up_to = np.zeros((2, len(scores)), dtype=np.int64)
-    at_once = min(255, max(1, BLOCK // len(scores)))
-    answer = np.empty((at_once, len(scores)), dtype=bool)
+def _count_in_rows(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Some queries at a time."""
+    counts = np.zeros((2, len(scores)), dtype=np.int64)
+    at_once = max(1, BLOCK // scores.shape[1])
+    answers = np.empty((at_once, scores.shape[1]), dtype=bool)
+    for start in range(0, len(scores), at_once):
+        rows = slice(start, start + at_once)
+        block = scores[rows]
+        for compare, to in zip((np.less, np.less_equal), counts):
+            to[rows] = [np.count_nonzero(row) for row in compare(block, best[rows, None], out=answers[: len(block)])]
+    return counts
+
+
+def _count_in_columns(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Some candidates at a time, few enough to be counted in a byte."""
+    counts = np.zeros((2, len(scores)), dtype=np.int64)
+    at_once = min(255, max(1, BLOCK // max(1, len(scores))))
+    answers = np.empty((at_once, len(scores)), dtype=bool)
     for start in range(0, scores.shape[1], at_once):
         block = scores[:, start : start + at_once].T
-        out = answer[: len(block)]
-        below += np.add.reduce(np.less(block, best, out=out).view(np.uint8), dtype=np.uint8)
-        up_to += np.add.reduce(np.less_equal(block, best, out=out).view(np.uint8), dtype=np.uint8)
-    return below, up_to
+        for compare, to in zip((np.less, np.less_equal), counts):
+            answer = compare(block, best, out=answers[: len(block)])
+            to += np.add.reduce(answer.view(np.uint8), dtype=np.uint8)
+    return counts

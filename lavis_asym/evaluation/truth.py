@@ -4,6 +4,7 @@ Two images with three texts and one: `texts` has the rows [0, 1, 2] and [3], `im
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
@@ -25,9 +26,14 @@ class Ragged:
 
     @classmethod
     def of(cls, lists: Iterable[Sequence[int]]) -> "Ragged":
-        rows = [np.asarray(row, dtype=np.int64).reshape(-1) for row in lists]
+        rows = list(lists)
         starts = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
-        return cls(np.concatenate(rows) if rows else np.zeros(0, np.int64), starts)
+        return cls(np.fromiter(chain.from_iterable(rows), np.int64, starts[-1]), starts)
+
+    @classmethod
+    def of_ones(cls, values: np.ndarray) -> "Ragged":
+        """Rows of one index each."""
+        return cls(np.asarray(values, dtype=np.int64), np.arange(len(values) + 1))
 
     @classmethod
     def of_pairs(cls, rows: np.ndarray, values: np.ndarray, length: int) -> "Ragged":
@@ -88,12 +94,12 @@ class Truth(NamedTuple):
         if not np.array_equal(images, owner):
             text = int(np.flatnonzero(images != owner)[0])
             raise ValueError(f"text {text}: of image {owner[text]} in txt2img, but of image {images[text]} in img2txt")
-        return cls(texts, Ragged.of(owner[:, None]))
+        return cls(texts, Ragged.of_ones(owner))
 
     @classmethod
     def of_owners(cls, owner: np.ndarray, images: int) -> "Truth":
         """Of texts with one image each: M int64, and the number of images."""
-        return cls(Ragged.of_pairs(owner, np.arange(len(owner)), images), Ragged.of(np.asarray(owner)[:, None]))
+        return cls(Ragged.of_pairs(owner, np.arange(len(owner)), images), Ragged.of_ones(owner))
 
     def with_groups(self, groups: np.ndarray) -> "Truth":
         """Texts that say the same are right for the images of all of them.
@@ -128,7 +134,7 @@ def _in_order(name: str, values: Union[Mapping, Sequence]) -> List:
     """A mapping's values by key 0, 1, ..., or the sequence itself."""
     if not isinstance(values, Mapping):
         return list(values)
-    missing = next((i for i in range(len(values)) if i not in values), None)
-    if missing is not None:
-        raise ValueError(f"{name} has {len(values)} entries but none for {missing}; indices must count from 0")
-    return [values[i] for i in range(len(values))]
+    try:
+        return [values[i] for i in range(len(values))]
+    except KeyError as missing:
+        raise ValueError(f"{name} has {len(values)} entries but none for {missing}; they must count from 0") from None

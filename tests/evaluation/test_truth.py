@@ -45,7 +45,7 @@ def test_maps_or_sequences(kind):
         ([0, 0], [[0]], "txt2img has 2 texts, img2txt lists 1: text 1 must"),
         ([0], [[0, 0]], "txt2img has 1 texts, img2txt lists 2: text 0 must"),
         ([0], [[0, 7]], "text 7 must stand once in each"),
-        ({1: 0}, {0: [1]}, "txt2img has 1 entries but none for 0"),
+        ({1: 0}, {0: [1]}, "txt2img has 1 entries but none for 0; they must count from 0"),
     ],
 )
 def test_maps_that_contradict_each_other(txt2img, img2txt, problem):

@@ -1,6 +1,8 @@
 """The probe as a whole, with models whose figures can be worked out by hand."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +167,8 @@ def test_the_table_has_a_row_for_each_family_operator_and_file(choices):
         assert f"| {name} |" in table
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 3  # three tables, each of one width
+
+
+def test_it_needs_neither_torch_nor_lavis():
+    code = "import sys, lavis_asym.probe; assert not {'torch', 'lavis', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

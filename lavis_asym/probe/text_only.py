@@ -55,14 +55,16 @@ def _features(text: str) -> np.ndarray:
 
 def _fit(pairs: Sequence[Tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """BUCKETS weights that give a pair's first text the higher sum: logistic loss, L2 decay, Adagrad on all pairs."""
-    index = np.concatenate([gram for pair in pairs for gram in pair])
+    used, index = np.unique(np.concatenate([gram for pair in pairs for gram in pair]), return_inverse=True)
     sign = np.concatenate([np.repeat((1.0, -1.0), (len(true), len(wrong))) for true, wrong in pairs])
     row = np.repeat(np.arange(len(pairs)), [len(true) + len(wrong) for true, wrong in pairs])
-    weights, squares = np.zeros(BUCKETS), np.full(BUCKETS, 1e-12)
+    weights, squares = np.zeros(len(used)), np.full(len(used), 1e-12)
     for _ in range(STEPS):
         margin = np.bincount(row, weights[index] * sign, len(pairs))
         pull = 1.0 / (1.0 + np.exp(np.clip(margin, -30, 30)))  # how wrong the pair is
-        gradient = DECAY * weights - np.bincount(index, pull[row] * sign, BUCKETS) / len(pairs)
+        gradient = DECAY * weights - np.bincount(index, pull[row] * sign, len(used)) / len(pairs)
         squares += gradient**2
         weights -= RATE * gradient / np.sqrt(squares)
-    return weights
+    every = np.zeros(BUCKETS)
+    every[used] = weights
+    return every

@@ -1,0 +1,37 @@
+"""Recall by length: bins, counts and recalls worked out by hand."""
+
+import numpy as np
+import pytest
+
+from lavis_asym.evaluation.by_length import recall_by_length
+
+
+def test_bounds_belong_to_the_bin_that_they_end():
+    rows = recall_by_length(np.array([0, 3, 9, 10, 0]), np.array([2, 5, 6, 8, 20]), bounds=(5, 8, 30))
+    assert [(row["words"], row["queries"]) for row in rows] == [("2-5", 2), ("6-8", 2), ("20", 1)]
+    assert [(row["img_r1"], row["img_r5"], row["img_r10"]) for row in rows] == [(50, 100, 100), (0, 0, 50), (100,) * 3]
+
+
+def test_quintiles_share_the_queries_out():
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 101))
+    rows = recall_by_length(np.zeros(100, dtype=int), lengths)
+    assert [row["words"] for row in rows] == ["1-20", "21-40", "41-60", "61-80", "81-100"]
+    assert {row["queries"] for row in rows} == {20}
+
+
+def test_bins_of_one_length_and_no_query():
+    assert [row["words"] for row in recall_by_length(np.arange(7), np.full(7, 4))] == ["4"]
+    assert recall_by_length(np.array([], dtype=int), np.array([], dtype=int)) == []
+
+
+def test_every_query_is_in_one_bin():
+    rng = np.random.default_rng(1)
+    ranks, lengths = rng.integers(0, 20, 500), rng.integers(3, 12, 500)
+    rows = recall_by_length(ranks, lengths)
+    assert sum(row["queries"] for row in rows) == 500
+    assert sum(row["queries"] * row["img_r5"] for row in rows) == pytest.approx(100 * (ranks < 5).sum())
+
+
+def test_one_length_a_rank():
+    with pytest.raises(ValueError, match="2 ranks but 3 lengths"):
+        recall_by_length(np.zeros(2), np.zeros(3))

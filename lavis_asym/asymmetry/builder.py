@@ -121,15 +121,15 @@ class SampleBuilder:
 
     def _positive(self, caption: str, base: str, context: Context, taken: Set[str], rng: random.Random) -> Sample:
         kinds = {kind: weight for kind, weight in self.policy.types.items() if kind != "I"}
-        telling = len(_content(caption)) / 2
+        telling = len(content_words(caption)) / 2
         poor = None  # the first that leaves half of the content words or less: many an image fits it
         for kind in by_weight(kinds, rng):
             for name in by_weight(self.policy.operators[kind], rng):
                 context.sources = (caption,)
                 text = TEXT_OPERATORS[name](caption, rng, context)
-                if text and normalise(text) not in taken and _content(text) <= context.words:
+                if text and normalise(text) not in taken and content_words(text) <= context.words:
                     sample = Sample(text, kind, name, context.sources, base)
-                    if len(_content(text)) > telling:
+                    if len(content_words(text)) > telling:
                         return sample
                     poor = poor or sample
         if poor:
@@ -167,7 +167,7 @@ class SampleBuilder:
             if name in EMBEDDING_OPERATORS:
                 return name, base
             text = TEXT_OPERATORS[name](caption, rng, context)
-            if text and normalise(text) not in taken and _brings_in_only_new(text, base, context):
+            if text and normalise(text) not in taken and brings_in_only_new(text, base, context):
                 return name, text
         text = rearrange.negate(caption, rng, context) or f"no {base}".strip()
         while normalise(text) in taken:
@@ -175,10 +175,12 @@ class SampleBuilder:
         return rearrange.negate.__name__, text
 
 
-def _content(text: str) -> Set[str]:
+def content_words(text: str) -> Set[str]:
+    """The words of a text that are about things: all but articles, prepositions and the like."""
     return set(words(text)) - lexicon().function_words
 
 
-def _brings_in_only_new(text: str, base: str, context: Context) -> bool:
-    brought_in = set(words(text)) - set(words(base)) - lexicon().function_words
+def brings_in_only_new(text: str, base: str, context: Context) -> bool:
+    """Whether no content word that `text` has beyond `base` stands in any caption of the image."""
+    brought_in = content_words(text) - set(words(base))
     return brought_in.isdisjoint(context.words)

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import yaml
 
@@ -35,6 +35,11 @@ def read_policy(given: Optional[Mapping[str, Any]] = None) -> Policy:
             raise ValueError(f"policy.{kind}: every operator has weight 0; set policy.types.{kind} to 0 instead")
     count = merged["count"]
     return Policy(types, count["positives"], count["negatives"], merged["max_words"], operators)
+
+
+def operators(kind: str) -> Tuple[str, ...]:
+    """All operators of a type, those of weight 0 among them."""
+    return tuple(_default()[kind])
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import json
 import math
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from tqdm import tqdm
 
@@ -17,6 +17,7 @@ from lavis_asym.data.coco_ids import coco_ids
 from lavis_asym.data.shards import write_atomically
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import Truth
+from lavis_asym.evaluation.run_files import SUFFIX, encode
 from lavis_asym.evaluation.words import groups_of
 from lavis_asym.probe import run_probe
 from lavis_asym.report import Pictures, collect, write_report
@@ -43,16 +44,17 @@ class Settings(NamedTuple):
     seed: int = 42
 
 
-def metrics_of(scored: Scored, dataset: Any, settings: Settings) -> Dict[str, float]:
-    """The figures of the settings' protocol.
+def rank(scored: Scored, dataset: Any, settings: Settings) -> evaluation.RankedGallery:
+    """The ranks of all queries under the settings' protocol, whose `metrics(settings.ties)` are the figures.
 
     Raises:
         UserError: a gallery of another size than the protocol's.
     """
+    protocol = evaluation.PROTOCOLS[settings.protocol]
     try:
-        return evaluation.fold_metrics(_folds(scored, dataset, settings), settings.ties)
+        return evaluation.rank_gallery(scored.i2t, scored.t2i, truth_of(dataset), protocol)
     except ValueError as error:
-        raise UserError(f"evaluation: {error}") from None
+        raise UserError(f"evaluation: {error}; take protocol custom, or the split that it is for") from None
 
 
 def protocol_of(model, dataset: Any, scored: Scored, settings: Settings, /, **more: Any) -> Dict[str, Any]:
@@ -72,19 +74,18 @@ def protocol_of(model, dataset: Any, scored: Scored, settings: Settings, /, **mo
     }
 
 
-def sections(scorer, scored: Scored, settings: Settings) -> Iterator[Tuple[str, Any]]:
+def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings: Settings) -> Iterator[Tuple[str, Any]]:
     """(name, content) of each section of a final evaluation, one after another."""
     dataset, truth = scorer.dataset, truth_of(scorer.dataset)
     if settings.resamples:
-        folds = _folds(scored, dataset, settings)
-        yield "intervals", evaluation.intervals(folds, settings.ties, settings.resamples, settings.seed)
+        yield "intervals", evaluation.intervals(ranked, settings.ties, settings.resamples, settings.seed)
     if settings.protocol == "coco_5k":
-        yield "coco_1k", metrics_of(scored, dataset, settings._replace(protocol="coco_1k"))
+        yield "coco_1k", rank(scored, dataset, settings._replace(protocol="coco_1k")).metrics(settings.ties)
     if scored.sample is not None:
         yield "two_stage", evaluation.two_stage_loss(scored.i2t, *scored.sample, truth, settings.ties)
     yield "duplicates", evaluation.duplicates(scored.i2t, scored.t2i, dataset.text, truth, settings.ties)
-    ranks = evaluation.rank_queries(scored.t2i, truth.images).against()
-    yield "by_length", evaluation.recall_by_length(ranks, [len(text.split()) for text in dataset.text])
+    lengths = [len(text.split()) for text in dataset.text]
+    yield "by_length", evaluation.recall_by_length(ranked.t2i.against(), lengths)
     if scored.vectors:
         yield "geometry", evaluation.geometry(*scored.vectors, truth.texts, groups_of(dataset.text))
     if settings.graded:
@@ -105,24 +106,24 @@ def sections(scorer, scored: Scored, settings: Settings) -> Iterator[Tuple[str, 
 def assess(
     scorer,
     scored: Scored,
-    metrics: Mapping[str, float],
+    ranked: evaluation.RankedGallery,
     protocol: Mapping[str, Any],
     settings: Settings,
     folder: Path,
     split: str,
 ) -> Dict[str, Any]:
     """A final evaluation: its result, also written as `<split>.json`, `.md`, `.html` and `.run.json.gz`."""
-    result: Dict[str, Any] = {**metrics, "protocol": dict(protocol)}
+    dataset = scorer.dataset
+    result: Dict[str, Any] = {**ranked.metrics(settings.ties), "protocol": dict(protocol)}
     with tqdm(desc=f"Evaluating {split}", leave=False, unit=" sections") as bar:
-        for name, content in sections(scorer, scored, settings):
+        for name, content in sections(scorer, scored, ranked, settings):
             result[name] = content
             bar.set_postfix_str(name)
             bar.update()
     write_result(folder, split, result)
-    dataset = scorer.dataset
-    folds = _folds(scored, dataset, settings)
-    content = evaluation.dump_run(result["protocol"], folds, scored.i2t, scored.t2i, *_ids(dataset))
-    write_atomically(folder / f"{split}.run.json.gz", content)
+    named = evaluation.PROTOCOLS[settings.protocol]
+    run = evaluation.make_run(scored.i2t, scored.t2i, truth_of(dataset), dataset.image, result["protocol"], named)
+    write_atomically(folder / f"{split}{SUFFIX}", encode(run))
     write_report(folder, split, result, _pictures(scorer, scored, settings), lambda n: photo_of(dataset, n))
     return result
 
@@ -147,10 +148,6 @@ def commit() -> Optional[str]:
     except (OSError, subprocess.CalledProcessError):
         return None
     return described.stdout.strip()
-
-
-def _folds(scored: Scored, dataset: Any, settings: Settings) -> List[evaluation.Fold]:
-    return evaluation.PROTOCOLS[settings.protocol].rank(scored.i2t, scored.t2i, truth_of(dataset))
 
 
 def _probe(scorer, settings: Settings) -> Dict[str, Any]:
@@ -183,16 +180,7 @@ def _pictures(scorer, scored: Scored, settings: Settings) -> Pictures:
     return pictures._replace(attention=tuple(found for found in attention if found is not None))
 
 
-def _ids(dataset: Any) -> Tuple[List[str], List[str]]:
-    """Names of images and texts in run files: `<image>` and `<image>#<n>`."""
-    texts = [""] * len(dataset.text)
-    for image, name in enumerate(dataset.image):
-        for place, text in enumerate(dataset.img2txt[image]):
-            texts[text] = f"{name}#{place}"
-    return list(dataset.image), texts
-
-
-def _counted(items: Sequence[Any], bar: tqdm) -> Iterator[Any]:
+def _counted(items: Iterable[Any], bar: tqdm) -> Iterator[Any]:
     for item in items:
         yield item
         bar.update()

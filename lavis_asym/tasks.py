@@ -10,7 +10,7 @@ from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from lavis_asym.assessment import Settings, assess, metrics_of, protocol_of, write_result
+from lavis_asym.assessment import Settings, assess, protocol_of, rank, write_result
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import protocol_line, recall_table
@@ -102,13 +102,14 @@ class AsymRetrievalTask(RetrievalTask):
         model, own, scored = val_result
         is_final = epoch == "best" or self.cfg.evaluate or split_name not in self.cfg.valid_splits
         settings = self._settings(split_name, is_final)
-        metrics = metrics_of(scored, own.dataset, settings)
+        ranked = rank(scored, own.dataset, settings)
+        metrics = ranked.metrics(settings.ties)
         protocol = protocol_of(
             model, own.dataset, scored, settings, split=split_name, selection=self._selection(), epoch=epoch
         )
         folder = Path(registry.get_path("result_dir"))
         if is_final:
-            result = assess(own, scored, metrics, protocol, settings, folder, split_name)
+            result = assess(own, scored, ranked, protocol, settings, folder, split_name)
         else:
             result = {**metrics, "protocol": protocol}
             write_result(folder, split_name, result)

@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation.bootstrap import RESAMPLES, Difference, compare, holm
-from lavis_asym.evaluation.protocols import TIES_IN_WORDS, protocol_line
+from lavis_asym.evaluation.protocols import protocol_line
 from lavis_asym.evaluation.ranks import TIES
 from lavis_asym.evaluation.run_files import SUFFIX, Run, decode
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = {name: rows[name] for name in FIGURES}
     corrected = holm({name: row.p for name, row in rows.items()})
     shared = {key: runs[0].protocol.get(key) for key in SAME_GALLERY}
-    line = protocol_line({**shared, "ties": TIES_IN_WORDS[arguments.ties]})
+    line = protocol_line({**shared, "ties": arguments.ties})
     print(line)
     for letter, path, each in zip("AB", paths, runs):
         said = protocol_line({key: each.protocol.get(key) for key in SAME_MODEL})

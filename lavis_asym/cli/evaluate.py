@@ -22,6 +22,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from lavis_asym.cli.compare import read_run
+
 HELP = "evaluate a model, ours or one of LAVIS's, and write a report"
 
 
@@ -76,20 +78,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _scored_again(path: Path, ties: str):
-    from lavis_asym.errors import UserError
-    from lavis_asym.evaluation import read_run
-
-    try:
-        run_file = read_run(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}") from None
-    return run_file.metrics(ties), {**run_file.protocol, "ties": ties}
+    run = read_run(path)
+    return run.ranked.metrics(ties), {**run.protocol, "ties": ties}
 
 
 def _evaluated(arguments: argparse.Namespace):
     from torch.utils.data import DataLoader
 
-    from lavis_asym.assessment import Settings, assess, metrics_of, protocol_of
+    from lavis_asym.assessment import Settings, assess, protocol_of, rank
     from lavis_asym.scorers import AsymScorer, scorer
 
     model, processors, policy = _model(arguments)
@@ -112,12 +108,12 @@ def _evaluated(arguments: argparse.Namespace):
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
     scored = own.scores(k_test, arguments.out)
-    metrics = metrics_of(scored, dataset, settings)
+    ranked = rank(scored, dataset, settings)
     data = str((arguments.root or arguments.shards).name)
     protocol = protocol_of(
         model, dataset, scored, settings, data=data, split=arguments.split, model=arguments.model, epoch="checkpoint"
     )
-    result = assess(own, scored, metrics, protocol, settings, arguments.out, arguments.split)
+    result = assess(own, scored, ranked, protocol, settings, arguments.out, arguments.split)
     own.forget(k_test, arguments.out)
     return result
 

@@ -129,6 +129,7 @@ def protocol_line(protocol: Mapping[str, Any]) -> str:
     """The "protocol" section of a result file as one line of text; what it does not say is left out."""
 
     known = {key: value for key, value in protocol.items() if value is not None}
+    known["ties"] = TIES_IN_WORDS.get(known.get("ties"), known.get("ties"))
 
     def say(template: str, *keys: str) -> List[str]:
         return [template.format(*(known[key] for key in keys))] if known.keys() >= set(keys) else []

@@ -83,11 +83,11 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
         yield "coco_1k", rank(scored, dataset, settings._replace(protocol="coco_1k")).metrics(settings.ties)
     if scored.sample is not None:
         yield "two_stage", evaluation.two_stage_loss(scored.i2t, *scored.sample, truth, settings.ties)
-    yield "duplicates", evaluation.duplicates(scored.i2t, scored.t2i, dataset.text, truth, settings.ties)
+    yield "duplicates", evaluation.metrics_with_duplicates(scored.i2t, scored.t2i, dataset.text, truth, settings.ties)
     lengths = [len(text.split()) for text in dataset.text]
     yield "by_length", evaluation.recall_by_length(ranked.t2i.against(), lengths)
     if scored.vectors:
-        yield "geometry", evaluation.geometry(*scored.vectors, truth.texts, groups_of(dataset.text))
+        yield "geometry", evaluation.alignment_and_uniformity(*scored.vectors, truth.texts, groups_of(dataset.text))
     if settings.graded:
         bar = tqdm(desc="Grading captions", leave=False, unit=" queries")
         yield (

@@ -36,7 +36,7 @@ FIGURES = {
     "img_meanr": "t2i MeanR",
 }
 SAME_GALLERY = ("name", "data", "split", "images", "captions", "distinct_captions")
-SAME_MODEL = ("k_test", "precision", "weights", "epoch", "selection", "seed", "commit")
+SAME_MODEL = ("k_test", "precision", "model", "weights", "epoch", "selection", "seed", "commit")
 LEVEL = 0.05
 
 

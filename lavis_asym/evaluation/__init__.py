@@ -2,9 +2,9 @@
 
 from lavis_asym.evaluation.bootstrap import compare, holm, intervals
 from lavis_asym.evaluation.by_length import recall_by_length
-from lavis_asym.evaluation.duplicates import duplicates
+from lavis_asym.evaluation.duplicates import metrics_with_duplicates
 from lavis_asym.evaluation.eccv import eccv_metrics
-from lavis_asym.evaluation.geometry import geometry
+from lavis_asym.evaluation.geometry import alignment_and_uniformity
 from lavis_asym.evaluation.graded import graded_metrics
 from lavis_asym.evaluation.metrics import metrics_of_ranks, recall_table, retrieval_metrics
 from lavis_asym.evaluation.protocols import PROTOCOLS, Protocol, RankedGallery, protocol_line, rank_gallery
@@ -24,9 +24,9 @@ __all__ = [
     "Run",
     "Truth",
     "compare",
-    "duplicates",
+    "metrics_with_duplicates",
     "eccv_metrics",
-    "geometry",
+    "alignment_and_uniformity",
     "graded_metrics",
     "holm",
     "intervals",

@@ -21,7 +21,7 @@ RULES = {
 }
 
 
-def duplicates(
+def metrics_with_duplicates(
     scores_i2t: np.ndarray, scores_t2i: np.ndarray, texts: Sequence[str], truth: Truth, ties: str = "against"
 ) -> Dict[str, Dict[str, Any]]:
     """The "duplicates" section of a result.

@@ -46,7 +46,9 @@ def uniformity(vectors: np.ndarray) -> float:
     return float(np.log(potential / (count * (count - 1) / 2)))
 
 
-def geometry(images: np.ndarray, texts: np.ndarray, right: Ragged, groups: np.ndarray) -> Dict[str, float]:
+def alignment_and_uniformity(
+    images: np.ndarray, texts: np.ndarray, right: Ragged, groups: np.ndarray
+) -> Dict[str, float]:
     """The "geometry" section of a result.
 
     Identical captions have one vector: their distance of 0 says nothing of the model and would bound the uniformity of

@@ -129,7 +129,8 @@ def protocol_line(protocol: Mapping[str, Any]) -> str:
     """The "protocol" section of a result file as one line of text; what it does not say is left out."""
 
     known = {key: value for key, value in protocol.items() if value is not None}
-    known["ties"] = TIES_IN_WORDS.get(known.get("ties"), known.get("ties"))
+    if known.get("ties") in TIES_IN_WORDS:
+        known["ties"] = TIES_IN_WORDS[known["ties"]]
 
     def say(template: str, *keys: str) -> List[str]:
         return [template.format(*(known[key] for key in keys))] if known.keys() >= set(keys) else []
@@ -142,6 +143,7 @@ def protocol_line(protocol: Mapping[str, Any]) -> str:
         *say("ties {}", "ties"),
         *(say("k {}", "k_test") if known.get("k_test") else say("every pair scored", "k_test")),
         *say("{}", "precision"),
+        *say("{}", "model"),
         *say("weights {}", "weights"),
         *say("epoch {}", "epoch"),
         *say("selected by {}", "selection"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lavis_asym.evaluation.duplicates import duplicates
+from lavis_asym.evaluation.duplicates import metrics_with_duplicates
 from lavis_asym.evaluation.metrics import metrics_of_ranks
 from lavis_asym.evaluation.ranks import rank_queries
 from lavis_asym.evaluation.truth import Truth
@@ -62,7 +62,7 @@ def test_section_counts_and_metrics():
     texts = ["a dog", "A dog!", "the dog", "one cat", "one cat", "a bird"]
     truth = Truth.of_owners(np.array([0, 1, 2, 2, 2, 3]), 4)
     scores = np.random.default_rng(1).random((4, 6))
-    section = duplicates(scores, scores.T, texts, truth)
+    section = metrics_with_duplicates(scores, scores.T, texts, truth)
     assert {name: (of["texts"], of["groups"]) for name, of in section.items()} == {"identical": (2, 1), "near": (3, 1)}
     right = {"identical": [[0, 1], [0, 1], [2], [2], [2], [3]], "near": [[0, 1, 2]] * 3 + [[2], [2], [3]]}
     for name, images in right.items():
@@ -79,14 +79,14 @@ def test_without_duplicates_nothing_changes_and_with_them_nothing_falls():
     rng = np.random.default_rng(2)
     truth, scores = Truth.of_owners(np.repeat(np.arange(10), 3), 10), rng.random((10, 30))
     plain = metrics_of_ranks(rank_queries(scores, truth.texts), rank_queries(scores.T, truth.images), "against")
-    distinct = duplicates(scores, scores.T, [f"w{i}" for i in range(30)], truth)
+    distinct = metrics_with_duplicates(scores, scores.T, [f"w{i}" for i in range(30)], truth)
     assert all(of["metrics"] == plain and of["texts"] == of["groups"] == 0 for of in distinct.values())
-    shared = duplicates(scores, scores.T, [f"w{i % 12}" for i in range(30)], truth)
+    shared = metrics_with_duplicates(scores, scores.T, [f"w{i % 12}" for i in range(30)], truth)
     recalls = [f"{side}_r{k}" for side in ("txt", "img") for k in (1, 5, 10)]
     assert all(shared["identical"]["metrics"][recall] >= plain[recall] for recall in recalls)
 
 
 def test_a_constant_matrix_gains_nothing_from_duplicates():
     truth = Truth.of_owners(np.arange(40), 40)
-    section = duplicates(np.zeros((40, 40)), np.zeros((40, 40)), ["a dog", "a cat"] * 20, truth)
+    section = metrics_with_duplicates(np.zeros((40, 40)), np.zeros((40, 40)), ["a dog", "a cat"] * 20, truth)
     assert section["identical"]["texts"] == 40 and section["identical"]["metrics"]["rsum"] == 0

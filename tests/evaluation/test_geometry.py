@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lavis_asym.evaluation import geometry as module
-from lavis_asym.evaluation.geometry import alignment, geometry, uniformity
+from lavis_asym.evaluation.geometry import alignment, alignment_and_uniformity, uniformity
 from lavis_asym.evaluation.truth import Ragged
 
 RIGHT = Ragged.of([[0, 1, 2], [3], [4, 5]])
@@ -35,7 +35,7 @@ def test_equal_loops_over_pairs(monkeypatch, at_once):
 def test_identical_texts_count_once_for_uniformity():
     images, texts = vectors(3, 0), vectors(6, 1)
     texts[4] = texts[0]
-    found = geometry(images, texts, RIGHT, np.array([7, 1, 2, 3, 7, 5]))
+    found = alignment_and_uniformity(images, texts, RIGHT, np.array([7, 1, 2, 3, 7, 5]))
     assert found == {
         "alignment": pytest.approx(alignment(images, texts, RIGHT)),
         "uniformity_image": pytest.approx(naive_uniformity(images), rel=1e-6),

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lavis_asym.assessment import Settings, assess, protocol_of, rank, write_result
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
-from lavis_asym.evaluation import protocol_line, recall_table
+from lavis_asym.evaluation import PROTOCOLS, protocol_line, recall_table
 from lavis_asym.report import write_scalars
 from lavis_asym.scorers import Scored, scorer
 
@@ -35,12 +35,14 @@ class AsymRetrievalTask(RetrievalTask):
         super().__init__(cfg)
         self._bar: Optional[tqdm] = None
         self._policy: Optional[Dict[str, Any]] = None
+        self._data = ""
 
     @classmethod
     def setup_task(cls, cfg):
         task = super().setup_task(cfg)
         processors = [section.get("text_processor", {}).get("train") for section in cfg.datasets_cfg.values()]
         policies = [own.get("policy") or {} for own in processors if own and own.get("samples")]
+        task._data = ", ".join(cfg.datasets_cfg)
         task._policy = OmegaConf.to_container(OmegaConf.create(policies[0]), resolve=True) if policies else None
         return task
 
@@ -64,7 +66,13 @@ class AsymRetrievalTask(RetrievalTask):
                         f"run.{key}: {name!r} is no split of {', '.join(datasets)}, which has "
                         f"{', '.join(sorted(splits))}; add {name}.json or set run.{key}"
                     )
+        protocol = PROTOCOLS[run.evaluation.protocol]
         for name, dataset in datasets.items():
+            if TESTED in run.test_splits and protocol.images not in (None, len(dataset[TESTED])):
+                raise UserError(
+                    f"run.evaluation.protocol: {protocol.name} is defined on {protocol.images} images, the test split "
+                    f"of {name} has {len(dataset[TESTED])}; set it to custom, or pack the whole split"
+                )
             stream = dataset.get("train")
             readers = max(1, run.num_workers) * get_world_size()
             if isinstance(stream, TrainStream) and not run.evaluate and len(stream.shards) < readers:
@@ -104,9 +112,8 @@ class AsymRetrievalTask(RetrievalTask):
         settings = self._settings(split_name, is_final)
         ranked = rank(scored, own.dataset, settings)
         metrics = ranked.metrics(settings.ties)
-        protocol = protocol_of(
-            model, own.dataset, scored, settings, split=split_name, selection=self._selection(), epoch=epoch
-        )
+        more = {"data": self._data, "split": split_name, "selection": self._selection(), "epoch": epoch}
+        protocol = protocol_of(model, own.dataset, scored, settings, **more)
         folder = Path(registry.get_path("result_dir"))
         if is_final:
             result = assess(own, scored, ranked, protocol, settings, folder, split_name)

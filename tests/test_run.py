@@ -28,8 +28,12 @@ def storage(tmp_path_factory):
 def options(root, storage, *more):
     return [
         f"datasets.asym_custom.root={root}", f"datasets.asym_custom.storage={storage}", "run.output_dir=out",
-        "datasets.asym_custom.train_shards=4", "run.max_epoch=2", "run.batch_size_train=8", "run.warmup_steps=1", *more,
+        "datasets.asym_custom.train_shards=4", "run.max_epoch=2", "run.batch_size_train=8", "run.warmup_steps=1",
+        "run.evaluation.probe=false", "run.evaluation.graded=false", "run.evaluation.resamples=0", *more,
     ]  # fmt: skip
+
+
+WHOLE = ["run.evaluation.probe=true", "run.evaluation.graded=true", "run.evaluation.resamples=50"]
 
 
 def run(verb, path, *given):
@@ -43,14 +47,14 @@ def results(folder="out"):
 
 
 def metrics(result):
-    return {name: value for name, value in result.items() if name != "protocol"}
+    return {name: value for name, value in result.items() if isinstance(value, float)}
 
 
 @pytest.fixture(scope="module")
 def trained(scenes_root, storage, registered, tmp_path_factory):
     """A finished run: its folder and its results."""
     place = tmp_path_factory.mktemp("trained") / "out"
-    assert run("train", CUSTOM, *options(scenes_root, storage, f"run.output_dir={place}")) == 0
+    assert run("train", CUSTOM, *options(scenes_root, storage, f"run.output_dir={place}", *WHOLE)) == 0
     return results(place)
 
 
@@ -58,11 +62,19 @@ def test_a_run_leaves_its_metrics_weights_and_log(trained):
     folder, found = trained
     assert set(found) == {"val", "test"} and (folder / "checkpoint_best.pth").is_file()
     for split, result in found.items():
-        names = {f"{side}_{name}" for side in ("txt", "img") for name in ("r1", "r5", "r10", "r_mean", "medr")}
+        names = {f"{side}_{name}" for side in ("txt", "img") for name in ("r1", "r5", "r10", "r_mean", "medr", "meanr")}
         assert set(metrics(result)) == names | {"r_mean", "rsum", "agg_metrics"}
+        assert set(result) - set(metrics(result)) == {
+            "protocol", "intervals", "duplicates", "by_length", "geometry", "graded", "probe"
+        }  # fmt: skip
         protocol = result["protocol"]
-        assert (protocol["split"], protocol["images"], protocol["captions"]) == (split, 6, 30)
-        assert protocol["ties"] == "against the model"
+        assert (protocol["data"], protocol["split"], protocol["images"]) == ("asym_custom", split, 6)
+        assert (protocol["captions"], protocol["ties"], protocol["k_test"]) == (30, "against", 0)
+        assert protocol["selection"] == "rsum of val" and len(protocol["weights"]) == 12
+        assert result["probe"]["operators"]["replace_colour"]["trained"]
+        for kind in ("md", "html", "run.json.gz"):
+            assert (folder / "result" / f"{split}.{kind}").stat().st_size > 1000
+    assert list((folder / "tensorboard").glob("events*"))
     log = [json.loads(line) for line in (folder / "log.txt").read_text().splitlines() if line.startswith('{"')]
     assert sum("train_loss" in line for line in log) == 2 and max(line.get("val_rsum", 0) for line in log) > 0
 
@@ -80,6 +92,37 @@ def test_evaluate_scores_a_checkpoint_as_training_did(trained, scenes_root, stor
     assert run("evaluate", CUSTOM, *given) == 0
     _, again = results()
     assert set(again) == {"val"} and metrics(again["val"]) == metrics(found["val"])
+
+
+def test_two_stages_say_what_they_lose(trained, scenes_root, storage, capfd):
+    folder, _ = trained
+    given = options(scenes_root, storage, f"model.finetuned={folder}/checkpoint_best.pth", "run.k_test=3")
+    assert run("evaluate", CUSTOM, *given, "run.evaluation.ties=expected") == 0
+    newest, found = results()
+    loss = found["test"]["two_stage"]
+    assert found["test"]["protocol"]["k_test"] == 3 and (loss["images"], loss["texts"]) == (6, 30)
+    assert f"the largest difference of a sampled recall is {loss['largest']:.2f}" in capfd.readouterr().out
+    assert "probe" not in found["test"] and "ties expected value, k 3" in (newest / "result" / "test.md").read_text()
+
+
+def test_selection_on_test_is_said_in_every_table(scenes_root, storage, capfd):
+    given = options(scenes_root, storage, "run.max_epoch=1", "run.valid_splits=[test]", "run.test_splits=[test]")
+    assert run("train", CUSTOM, *given) == 2
+    assert "run.select_on_test=true" in capfd.readouterr().err
+    assert run("train", CUSTOM, *given, "run.select_on_test=true") == 0
+    newest, found = results()
+    assert found["test"]["protocol"]["selection"] == "rsum of test, THE TEST SPLIT"
+    assert "THE TEST SPLIT" in (newest / "result" / "test.md").read_text()
+    assert (newest / "checkpoint_best.pth").is_file()
+
+
+def test_a_protocol_of_another_size_is_refused(trained, scenes_root, storage, capfd):
+    folder, _ = trained
+    given = options(scenes_root, storage, f"model.finetuned={folder}/checkpoint_best.pth", "run.test_splits=[test]")
+    assert run("evaluate", CUSTOM, *given, "run.evaluation.protocol=flickr30k_1k") == 2
+    assert "flickr30k_1k is defined on 1000 images, the test split of asym_custom has 6" in capfd.readouterr().err
+    assert run("evaluate", CUSTOM, *given, "run.evaluation.protocol=flickr_1k") == 2
+    assert "did you mean 'flickr30k_1k'" in capfd.readouterr().err
 
 
 def test_evaluate_says_when_nothing_was_trained(scenes_root, storage, capfd):
@@ -203,6 +246,8 @@ def test_packed_shards_and_their_features_train_with_the_coco_project(scenes_roo
     assert command(["pack", "custom", str(scenes_root), "--out", "shards", "--shard-samples", "6"]) == 0
     assert command(["features", "shards", "--model-type", "tiny", "--out", "features"]) == 0
     given = ["datasets.asym_coco.shards=features", "run.max_epoch=1", "run.batch_size_train=8", "run.output_dir=out"]
+    assert run("train", "projects/asym/coco.yaml", *given) == 2, "six images are not COCO 5K"
+    given.append("run.evaluation.protocol=custom")
     assert run("train", "projects/asym/coco.yaml", *given) == 0
     _, found = results()
     assert found["test"]["protocol"]["captions"] == 30 and found["val"]["rsum"] > 0

@@ -50,11 +50,24 @@ class PreparedTexts(NamedTuple):
         given = torch.cat([part.order + start for part, start in zip(parts, starts)])
         return cls(tokens, own, lengths, given[order])
 
-    def select(self, places: Tensor) -> "PreparedTexts":
-        """Some of them (int64 places in packed order, ascending), in their order there."""
+    def select(self, places: Tensor, room: Optional["PreparedTexts"] = None) -> "PreparedTexts":
+        """Some of them (int64 places in packed order, ascending), in their order there.
+
+        Args:
+            room: of `room_for`, to be overwritten; None takes new memory.
+        """
         lengths, rows = packed.select(self.lengths, places)
-        own = None if self.rows is None else self.rows[rows]
-        return PreparedTexts(self.tokens[rows], own, lengths, torch.arange(len(lengths), device=places.device))
+        tokens, own = (
+            None if x is None else torch.index_select(x, 0, rows, out=None if to is None else to[: len(rows)])
+            for x, to in zip(self[:2], room[:2] if room else (None, None))
+        )
+        return PreparedTexts(tokens, own, lengths, torch.arange(len(lengths), device=places.device))
+
+    def room_for(self, tokens: int) -> "PreparedTexts":
+        """Memory for `select`, of texts with at most so many tokens together."""
+        return PreparedTexts(
+            *(None if x is None else x.new_empty(tokens, *x.shape[1:]) for x in self[:2]), [], self.order
+        )
 
 
 class HierarchicalFusion(nn.Module):

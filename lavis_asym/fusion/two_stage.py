@@ -57,9 +57,12 @@ def score_candidates(
 ) -> None:
     """Turn first scores (N x M, columns in packed order) into those of two stages, in place."""
     scores -= BELOW_EXACT
+    lengths = torch.tensor(texts.lengths, device=exact.device)
+    room = texts.room_for(max(int(lengths[own].sum()) for own in exact))
     for image, own in enumerate(exact):
         places = own.nonzero().squeeze(1)
-        scores[image, places] = fusion.score(images.select(slice(image, image + 1)), texts.select(places))[0]
+        found = fusion.score(images.select(slice(image, image + 1)), texts.select(places, room))
+        scores[image, places] = found[0]
 
 
 def image_keys(fusion: HierarchicalFusion, images: PreparedImages) -> Tensor:

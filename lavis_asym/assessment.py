@@ -6,7 +6,7 @@ lengths, the asymmetry probe, geometry, what two stages lose, and ECCV Caption w
 
 import json
 import math
-import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -17,15 +17,17 @@ from lavis_asym.data.coco_ids import coco_ids
 from lavis_asym.data.shards import write_atomically
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import Truth
+from lavis_asym.evaluation.eccv import EXTRA
 from lavis_asym.evaluation.run_files import SUFFIX, encode
 from lavis_asym.evaluation.words import groups_of
-from lavis_asym.probe import run_probe
+from lavis_asym.probe import read_choices, run_probe
+from lavis_asym.probe.choices import items_of
 from lavis_asym.report import Pictures, collect, write_report
-from lavis_asym.scorers import Scored, photo_of, weights_fingerprint
+from lavis_asym.scorers import Scored, commit, photo_of, weights_fingerprint
 
 WHOLE_PROBE_IMAGES = 1000  # in larger galleries the probe scores false texts with their own photo alone
 ATTENTION_PICTURES = 3
-FIRST_STAGE = -2.0  # scores of two stages below it are first scores
+TESTED = "test"
 
 
 class Settings(NamedTuple):
@@ -54,7 +56,7 @@ def rank(scored: Scored, dataset: Any, settings: Settings) -> evaluation.RankedG
     try:
         return evaluation.rank_gallery(scored.i2t, scored.t2i, truth_of(dataset), protocol)
     except ValueError as error:
-        raise UserError(f"evaluation: {error}; take protocol custom, or the split that it is for") from None
+        raise UserError(f"evaluation: {error}") from None
 
 
 def protocol_of(model, dataset: Any, scored: Scored, settings: Settings, /, **more: Any) -> Dict[str, Any]:
@@ -83,7 +85,12 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
         yield "coco_1k", rank(scored, dataset, settings._replace(protocol="coco_1k")).metrics(settings.ties)
     if scored.sample is not None:
         yield "two_stage", evaluation.two_stage_loss(scored.i2t, *scored.sample, truth, settings.ties)
-    yield "duplicates", evaluation.metrics_with_duplicates(scored.i2t, scored.t2i, dataset.text, truth, settings.ties)
+    yield (
+        "duplicates",
+        evaluation.metrics_with_duplicates(
+            scored.i2t, scored.t2i, dataset.text, truth, settings.ties, evaluation.PROTOCOLS[settings.protocol]
+        ),
+    )
     lengths = [len(text.split()) for text in dataset.text]
     yield "by_length", evaluation.recall_by_length(ranked.t2i.against(), lengths)
     if scored.vectors:
@@ -96,11 +103,12 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
                 scored.i2t, scored.t2i, dataset.text, truth, progress=lambda queries: _counted(queries, bar)
             ),
         )
-    if settings.coco_captions:
-        ids = coco_ids(dataset.image, dataset.text, truth.images.values, Path(settings.coco_captions))
-        yield "eccv", evaluation.eccv_metrics(scored.i2t, scored.t2i, *ids)
-    if settings.probe:
+    if settings.probe and (scorer.score_own or len(dataset.image) <= WHOLE_PROBE_IMAGES):
         yield "probe", _probe(scorer, settings)
+    elif settings.probe:
+        tqdm.write(f"no asymmetry probe: this model would score every text with {len(dataset.image)} images")
+    if settings.coco_captions:
+        yield "eccv", _eccv(scored, dataset, Path(settings.coco_captions))
 
 
 def assess(
@@ -115,17 +123,46 @@ def assess(
     """A final evaluation: its result, also written as `<split>.json`, `.md`, `.html` and `.run.json.gz`."""
     dataset = scorer.dataset
     result: Dict[str, Any] = {**ranked.metrics(settings.ties), "protocol": dict(protocol)}
+    write_result(folder, split, result)
+    named = evaluation.PROTOCOLS[settings.protocol]
+    run = evaluation.make_run(scored.i2t, scored.t2i, truth_of(dataset), _names(dataset), result["protocol"], named)
+    write_atomically(folder / f"{split}{SUFFIX}", encode(run))
     with tqdm(desc=f"Evaluating {split}", leave=False, unit=" sections") as bar:
         for name, content in sections(scorer, scored, ranked, settings):
             result[name] = content
+            write_result(folder, split, result)  # whatever happens in the next one
             bar.set_postfix_str(name)
             bar.update()
-    write_result(folder, split, result)
-    named = evaluation.PROTOCOLS[settings.protocol]
-    run = evaluation.make_run(scored.i2t, scored.t2i, truth_of(dataset), dataset.image, result["protocol"], named)
-    write_atomically(folder / f"{split}{SUFFIX}", encode(run))
     write_report(folder, split, result, _pictures(scorer, scored, settings), lambda n: photo_of(dataset, n))
     return result
+
+
+def check_settings(settings: Settings, datasets: Mapping[str, Any]) -> None:
+    """Before anything is trained or scored: can these splits be evaluated with these settings?
+
+    Args:
+        datasets: split -> evaluation set; the protocol is that of the split named test.
+    Raises:
+        UserError: an image without a caption, a test split of another size than the protocol's, a file of choices
+            without a photo of any split, or ECCV Caption without its package.
+    """
+    protocol = evaluation.PROTOCOLS[settings.protocol]
+    for split, dataset in datasets.items():
+        bare = next((image for image, texts in dataset.img2txt.items() if not texts), None)
+        if bare is not None:
+            raise UserError(f"{split}: {dataset.image[bare]} has no caption; every image needs one to be evaluated")
+        if split == TESTED and protocol.images not in (None, len(dataset.image)):
+            raise UserError(
+                f"protocol {protocol.name} is defined on {protocol.images} images, {split} has {len(dataset.image)}; "
+                "take custom, or the whole split"
+            )
+    for path in settings.choices:
+        choices = read_choices(path)
+        if not any(items_of(choices, dataset.image) for dataset in datasets.values()):
+            raise UserError(f"{path}: none of its photos is in {', '.join(datasets)} (it begins with "
+                            f"{choices[0].image}); give the file of this data, or leave it out")  # fmt: skip
+    if settings.coco_captions and find_spec("eccv_caption") is None:
+        raise UserError(f"coco_captions: ECCV Caption and CxC need the package eccv_caption: {EXTRA}")
 
 
 def write_result(folder: Path, split: str, result: Mapping[str, Any]) -> None:
@@ -134,20 +171,16 @@ def write_result(folder: Path, split: str, result: Mapping[str, Any]) -> None:
     write_atomically(folder / f"{split}.json", content.encode())
 
 
+def two_stage_line(section: Mapping[str, Any]) -> str:
+    """What two stages lose, as a sentence."""
+    return (
+        f"two stages: the largest difference of a recall is {section['largest']:.2f} points, on a sample of "
+        f"{section['images']} images and {section['texts']} texts scored exactly"
+    )
+
+
 def truth_of(dataset: Any) -> Truth:
     return Truth.from_maps(dataset.txt2img, dataset.img2txt)
-
-
-def commit() -> Optional[str]:
-    """The commit of this code, with a + behind it if files were changed since; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
-        described = subprocess.run([*git, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-                                   capture_output=True, text=True, check=True)  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
 
 
 def _probe(scorer, settings: Settings) -> Dict[str, Any]:
@@ -159,17 +192,32 @@ def _probe(scorer, settings: Settings) -> Dict[str, Any]:
         [[dataset.text[text] for text in dataset.img2txt[image]] for image in range(len(dataset.image))],
         policy=settings.policy,
         score_own=scorer.score_own if is_large else None,
-        choices=settings.choices,
+        choices=[path for path in settings.choices if items_of(read_choices(path), dataset.image)],
         karpathy=settings.karpathy,
         seed=settings.seed,
     )
 
 
+def _eccv(scored: Scored, dataset: Any, captions: Path) -> Dict[str, Any]:
+    owner = [dataset.txt2img[text] for text in range(len(dataset.text))]
+    try:
+        return evaluation.eccv_metrics(scored.i2t, scored.t2i, *coco_ids(dataset.image, dataset.text, owner, captions))
+    except ValueError as error:
+        raise UserError(f"coco_captions: {error}") from None
+
+
+def _names(dataset: Any) -> List[str]:
+    """The images' names, each once: another image of the same name gets its number."""
+    seen: Dict[str, int] = {}
+    for number, name in enumerate(dataset.image):
+        seen.setdefault(name, number)
+    return [name if seen[name] == number else f"{name}~{number}" for number, name in enumerate(dataset.image)]
+
+
 def _pictures(scorer, scored: Scored, settings: Settings) -> Pictures:
     dataset = scorer.dataset
-    floor = FIRST_STAGE if scored.sample is not None else -math.inf
     pictures = collect(
-        scored.i2t, scored.t2i, truth_of(dataset), dataset.image, dataset.text, ties=settings.ties, floor=floor
+        scored.i2t, scored.t2i, truth_of(dataset), dataset.image, dataset.text, ties=settings.ties, floor=scored.floor
     )
     attention: List[Any] = []
     for example in (*pictures.t2i.best, *pictures.t2i.worst):

@@ -98,6 +98,11 @@ def _name_problems(given: DictConfig) -> List[str]:
         model_type, types = given.model.get("model_type"), model.PRETRAINED_MODEL_CONFIG_DICT
         if model_type is not None and model_type not in types:
             problems.append(f"model.model_type: unknown {model_type!r}; {near_matches(model_type, types)}")
+    if given.run.get("task") == "asym_retrieval" and given.model.get("arch") != "asym_retrieval":
+        problems.append(
+            f"run.task: asym_retrieval trains asym_retrieval, not {given.model.get('arch')}; "
+            "lavis-asym evaluate --model evaluates LAVIS's own models"
+        )
     names = [("model.arch", given.model.get("arch"), registry.list_models())]
     names += [(f"datasets.{name}", name, registry.list_datasets()) for name in given.datasets]
     names += [

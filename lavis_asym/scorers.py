@@ -1,7 +1,9 @@
 """A model before a gallery of images: the scores of any texts with all of them, for our model and for LAVIS's own."""
 
 import hashlib
+import math
 import os
+import subprocess
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -15,6 +17,9 @@ from lavis_asym.models.asym_retrieval import AsymRetrieval
 from lavis_asym.models.gallery import ExactSample
 from lavis_asym.report import Attention, attend
 
+FIRST_STAGE = -2.0  # our scores in two stages lie above it, first scores below
+NOT_RESCORED = -100.0  # the score of LAVIS's models
+
 
 class Scored(NamedTuple):
     """The scores of a gallery's N images and M texts."""
@@ -22,6 +27,7 @@ class Scored(NamedTuple):
     i2t: np.ndarray  # N x M
     t2i: np.ndarray  # M x N
     k_test: int  # candidates of each query that got the model's full score; 0: every pair
+    floor: float = -math.inf  # scores below it are no full scores
     sample: Optional[ExactSample] = None
     vectors: Tuple[np.ndarray, ...] = ()  # of images and texts, where the model has such
 
@@ -41,7 +47,8 @@ class AsymScorer:
     def scores(self, k_test: int = 0, cache: Optional[Path] = None) -> Scored:
         """Of the dataset's own texts. With `cache`, a folder, a stopped call goes on; `forget` removes what it left."""
         found = self.model.score_gallery(self._images, self.dataset.text, k_test, cache and self._rows(cache, k_test))
-        return Scored(found.matrix, found.matrix.T, found.k, found.sample, found.vectors)
+        floor = FIRST_STAGE if found.k else -math.inf
+        return Scored(found.matrix, found.matrix.T, found.k, floor, found.sample, found.vectors)
 
     def forget(self, k_test: int, cache: Path) -> None:
         """Remove the rows that `scores` kept."""
@@ -68,42 +75,52 @@ class AsymScorer:
             digest.update(part.numpy().tobytes())
         fusion = self.model.fusion
         settings = fusion.heads, fusion.scale_t2i, fusion.scale_i2t, fusion.fixed_weight
-        digest.update(repr((k_test, settings, self.dataset.text)).encode())
+        digest.update(repr((k_test, settings, self.dataset.text, commit())).encode())
         return cache / f"{digest.hexdigest()[:24]}.f32"
 
 
 class LavisScorer:
     """Any LAVIS model with `compute_sim_matrix`, which scores the texts of the loader's dataset.
 
-    Its models rank by a product of vectors and rescore `k_test` candidates of each query; the rest tie at -100.
+    Most of its models rank by a product of vectors and rescore `k_test` candidates of each query; the rest tie at -100.
     """
+
+    score_own = None  # `score_all` serves
 
     def __init__(self, model, loader: DataLoader):
         self.model, self.dataset, self.loader = model, loader.dataset, loader
 
-    def scores(self, k_test: int = 256, cache: Optional[Path] = None) -> Scored:
-        """Of the dataset's own texts; `k_test` is clipped to the gallery. Nothing is kept in `cache`."""
+    def scores(self, k_test: int = 0, cache: Optional[Path] = None) -> Scored:
+        """Of the dataset's own texts; nothing is kept in `cache`.
+
+        Args:
+            k_test: clipped to the number of images and of texts, the most that the models take; 0 is that number.
+        """
         return self._scores(self.loader, k_test)
 
     def forget(self, k_test: int, cache: Path) -> None:
         """Nothing was kept."""
 
     def score_all(self, texts: Sequence[str]) -> np.ndarray:
-        """N x len(texts): each text with every image, unless there are fewer texts than images."""
-        dataset = _OtherTexts(self.dataset, [self.dataset.text_processor(text) for text in texts])
+        """N x len(texts), each text with every image."""
+        clean = [self.dataset.text_processor(text) for text in texts]
+        clean += clean[-1:] * (len(self.dataset.image) - len(clean))  # fewer texts than images would clip k_test
+        dataset = _OtherTexts(self.dataset, clean)
         loader = DataLoader(dataset, self.loader.batch_size, collate_fn=self.loader.collate_fn)
-        return self._scores(loader, len(self.dataset.image)).t2i.T
-
-    score_own = None  # `score_all` serves
+        return self._scores(loader, len(self.dataset.image)).t2i.T[:, : len(texts)]
 
     def attend(self, number: int, photo: Image.Image, text: str) -> None:
         """These models show no attention here."""
 
     def _scores(self, loader: DataLoader, k_test: int) -> Scored:
-        k_test = min(k_test, len(loader.dataset.image), len(loader.dataset.text))
+        most = min(len(loader.dataset.image), len(loader.dataset.text))
+        k_test = min(k_test or most, most)
         with torch.no_grad():
-            i2t, t2i = self.model.compute_sim_matrix(loader, task_cfg=OmegaConf.create({"k_test": k_test}))
-        return Scored(np.asarray(i2t), np.asarray(t2i), k_test)
+            i2t, t2i = map(
+                np.asarray, self.model.compute_sim_matrix(loader, task_cfg=OmegaConf.create({"k_test": k_test}))
+            )
+        is_staged = (i2t == NOT_RESCORED).any() or (t2i == NOT_RESCORED).any()
+        return Scored(i2t, t2i, k_test, NOT_RESCORED / 2) if is_staged else Scored(i2t, t2i, 0)
 
 
 class _OtherTexts(Dataset):
@@ -134,3 +151,15 @@ def weights_fingerprint(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def commit() -> Optional[str]:
+    """The commit of this code, with a + behind it if files were changed since; None outside a git checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
+        described = subprocess.run([*git, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+                                   capture_output=True, text=True, check=True)  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

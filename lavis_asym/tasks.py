@@ -10,14 +10,22 @@ from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from lavis_asym.assessment import Settings, assess, protocol_of, rank, write_result
+from lavis_asym.assessment import (
+    TESTED,
+    Settings,
+    assess,
+    check_settings,
+    protocol_of,
+    rank,
+    two_stage_line,
+    write_result,
+)
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
-from lavis_asym.evaluation import PROTOCOLS, protocol_line, recall_table
+from lavis_asym.evaluation import protocol_line, recall_table
+from lavis_asym.models.checkpoint import Training, read_checkpoint
 from lavis_asym.report import write_scalars
 from lavis_asym.scorers import Scored, scorer
-
-TESTED = "test"
 
 
 class Evaluated(NamedTuple):
@@ -34,16 +42,18 @@ class AsymRetrievalTask(RetrievalTask):
     def __init__(self, cfg):
         super().__init__(cfg)
         self._bar: Optional[tqdm] = None
-        self._policy: Optional[Dict[str, Any]] = None
+        self._training = Training(None, None)
         self._data = ""
 
     @classmethod
     def setup_task(cls, cfg):
         task = super().setup_task(cfg)
-        processors = [section.get("text_processor", {}).get("train") for section in cfg.datasets_cfg.values()]
-        policies = [own.get("policy") or {} for own in processors if own and own.get("samples")]
+        config = OmegaConf.to_container(cfg.config, resolve=True)
+        if cfg.run_cfg.evaluate:
+            weights = cfg.model_cfg.finetuned
+            config = read_checkpoint(weights).get("config") or {} if weights else {}
+        task._training = Training.of(config)
         task._data = ", ".join(cfg.datasets_cfg)
-        task._policy = OmegaConf.to_container(OmegaConf.create(policies[0]), resolve=True) if policies else None
         return task
 
     def build_datasets(self, cfg) -> Dict[str, Dict[str, Any]]:
@@ -56,9 +66,9 @@ class AsymRetrievalTask(RetrievalTask):
         splits = {split for dataset in datasets.values() for split in dataset}
         if run.test_splits is None:
             run.test_splits = [split for split in ("val", "test") if split in splits]
-        wanted = {key: list(run[key]) for key in ("valid_splits", "test_splits")}
+        wanted = {"test_splits": list(run.test_splits)}
         if not run.evaluate:
-            wanted["train_splits"] = list(run.train_splits)
+            wanted.update({key: list(run[key]) for key in ("valid_splits", "train_splits")})
         for key, names in wanted.items():
             for name in names:
                 if name not in splits:
@@ -66,13 +76,9 @@ class AsymRetrievalTask(RetrievalTask):
                         f"run.{key}: {name!r} is no split of {', '.join(datasets)}, which has "
                         f"{', '.join(sorted(splits))}; add {name}.json or set run.{key}"
                     )
-        protocol = PROTOCOLS[run.evaluation.protocol]
         for name, dataset in datasets.items():
-            if TESTED in run.test_splits and protocol.images not in (None, len(dataset[TESTED])):
-                raise UserError(
-                    f"run.evaluation.protocol: {protocol.name} is defined on {protocol.images} images, the test split "
-                    f"of {name} has {len(dataset[TESTED])}; set it to custom, or pack the whole split"
-                )
+            evaluated = {split: dataset[split] for split in run.test_splits if split in dataset}
+            check_settings(self._settings(), evaluated)
             stream = dataset.get("train")
             readers = max(1, run.num_workers) * get_world_size()
             if isinstance(stream, TrainStream) and not run.evaluate and len(stream.shards) < readers:
@@ -108,14 +114,24 @@ class AsymRetrievalTask(RetrievalTask):
         if val_result is None:
             return None
         model, own, scored = val_result
-        is_final = epoch == "best" or self.cfg.evaluate or split_name not in self.cfg.valid_splits
-        settings = self._settings(split_name, is_final)
+        settings = self._settings()
+        if split_name != TESTED:  # the protocol is that of the test split
+            settings = settings._replace(protocol="custom")
         ranked = rank(scored, own.dataset, settings)
         metrics = ranked.metrics(settings.ties)
-        more = {"data": self._data, "split": split_name, "selection": self._selection(), "epoch": epoch}
-        protocol = protocol_of(model, own.dataset, scored, settings, **more)
+        protocol = protocol_of(
+            model,
+            own.dataset,
+            scored,
+            settings,
+            data=self._data,
+            split=split_name,
+            epoch="of the checkpoint" if self.cfg.evaluate else epoch,
+            selection=self._training.selection,
+        )
+        tqdm.write(f"\n{protocol_line(protocol)}\n{recall_table(metrics)}\n")
         folder = Path(registry.get_path("result_dir"))
-        if is_final:
+        if epoch == "best" or self.cfg.evaluate or split_name not in self.cfg.valid_splits:
             result = assess(own, scored, ranked, protocol, settings, folder, split_name)
         else:
             result = {**metrics, "protocol": protocol}
@@ -125,26 +141,14 @@ class AsymRetrievalTask(RetrievalTask):
             write_scalars(folder.parent / "tensorboard", split_name, result, step)
         if self._cache() is not None:
             own.forget(self.cfg.k_test, self._cache())
-        tqdm.write(f"\n{protocol_line(protocol)}\n{recall_table(metrics)}\n")
         if "two_stage" in result:
-            tqdm.write(
-                f"two stages: the largest difference of a sampled recall is {result['two_stage']['largest']:.2f}\n"
-            )
-        return dict(metrics)
+            tqdm.write(two_stage_line(result["two_stage"]))
+        return metrics
 
-    def _settings(self, split: str, is_final: bool) -> Settings:
-        """The protocol is that of the test split; any other is a gallery of its own."""
-        given = OmegaConf.to_container(self.cfg.evaluation, resolve=True) if is_final else {}
-        if split != TESTED:
-            given["protocol"] = "custom"
-        given["choices"] = tuple(given.get("choices", ()))
-        return Settings(**{**given, "k_test": self.cfg.k_test, "seed": self.cfg.seed, "policy": self._policy})
-
-    def _selection(self) -> str:
-        if not self.cfg.get("valid_splits"):
-            return "last weights"
-        chosen = self.cfg.valid_splits[0]
-        return f"rsum of {chosen}" + (", THE TEST SPLIT" if TESTED in chosen else "")
+    def _settings(self) -> Settings:
+        given = OmegaConf.to_container(self.cfg.evaluation, resolve=True)
+        more = {"k_test": self.cfg.k_test, "seed": self.cfg.seed, "policy": self._training.policy}
+        return Settings(**{**given, "choices": tuple(given["choices"]), **more})
 
     def _cache(self) -> Optional[Path]:
         """Where `lavis.evaluate` keeps its rows, so that it goes on after a stop."""

@@ -60,17 +60,29 @@ def blip_set(scenes_root, registered):
 def test_lavis_own_model_is_scored_by_its_own_function(blip, blip_set):
     found = scorer(blip, loader_of(blip_set))
     assert isinstance(found, LavisScorer)
-    scored = found.scores(10**6)
-    assert scored.k_test == 6 and scored.i2t.shape == (6, 30) and scored.t2i.shape == (30, 6)
-    assert (scored.i2t == -100).sum(1).tolist() == [24] * 6 and (scored.t2i > -100).all()
+    for k_test in (0, 6, 10**6):
+        scored = found.scores(k_test)
+        assert scored.k_test == 6 and scored.i2t.shape == (6, 30) and scored.t2i.shape == (30, 6)
+        assert (scored.i2t < scored.floor).sum(1).tolist() == [24] * 6 and (scored.t2i > scored.floor).all()
+    assert (found.scores(2).t2i > -100).sum(1).tolist() == [2] * 30
+
+
+def test_a_model_that_scores_every_pair_is_said_to(blip_set):
+    class Exact(torch.nn.Module):
+        def compute_sim_matrix(self, loader, task_cfg):
+            scores = np.arange(180.0).reshape(6, 30)
+            return scores, scores.T
+
+    scored = LavisScorer(Exact(), loader_of(blip_set)).scores(4)
+    assert scored.k_test == 0 and scored.floor == -np.inf
 
 
 def test_other_texts_go_through_the_same_function(blip, blip_set):
     found = LavisScorer(blip, loader_of(blip_set))
     whole = found.score_all(blip_set.text)
     np.testing.assert_allclose(whole, found.scores(6).t2i.T, atol=1e-5)
-    few = found.score_all(blip_set.text[7:15])
-    np.testing.assert_allclose(few, whole[:, 7:15], atol=1e-5)
+    for some in (slice(7, 15), slice(3, 5)):  # more and fewer texts than images
+        np.testing.assert_allclose(found.score_all(blip_set.text[some]), whole[:, some], atol=1e-5)
 
 
 def test_blip_is_evaluated_from_the_command_line(blip, blip_set, scenes_root, tmp_path, monkeypatch, capsys):
@@ -81,12 +93,13 @@ def test_blip_is_evaluated_from_the_command_line(blip, blip_set, scenes_root, tm
     processors = {"eval": blip_set.vis_processor}, {"eval": blip_set.text_processor}
     monkeypatch.setattr(lavis.models, "load_model_and_preprocess", lambda *_, **__: (blip, *processors))
     given = ["--root", str(scenes_root), "--model", "blip_retrieval", "--model-type", "coco", "--out", str(tmp_path)]
-    assert main(["evaluate", *given, "--resamples", "50"]) == 0
+    assert main(["evaluate", *given, "--resamples", "50", "--trec"]) == 0
     result = json.loads((tmp_path / "val.json").read_text())
     assert result["protocol"]["k_test"] == 6 and result["protocol"]["model"] == "blip_retrieval"
     assert {"intervals", "duplicates", "graded", "by_length", "probe"} <= set(result) and "geometry" not in result
     assert "image to text" in capsys.readouterr().out
-    assert all((tmp_path / f"val.{kind}").is_file() for kind in ("md", "html", "run.json.gz"))
+    assert all((tmp_path / f"val.{kind}").is_file() for kind in ("md", "html", "run.json.gz", "image_to_text.trec"))
+    assert len((tmp_path / "val.text_to_image.qrels").read_text().splitlines()) == 30
 
 
 def test_our_model_scores_a_folder_as_it_scores_its_shards(model, scenes_root, image_shards):
@@ -131,3 +144,35 @@ def test_the_fingerprint_is_of_weights_and_names():
     two.load_state_dict(one.state_dict())
     assert weights_fingerprint(one) == weights_fingerprint(two)
     assert weights_fingerprint(torch.nn.Sequential(one)) != weights_fingerprint(one)
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--batch-size", "0"], "--batch-size: expected at least 1, got 0"),
+        (["--k-test", "-1"], "--k-test: expected at least 0, got -1"),
+        (["--protocol", "coco_5k"], "coco_5k is defined on 5000 images, test has 6"),
+        (["--protocol", "coco5k"], "did you mean 'coco_5k'"),
+        (["--split", "dev"], "'dev' is none of train, val, test"),
+        (["--checkpoint", "none.pth"], "none.pth: no such file"),
+        (["--choices", "none.json"], "none.json: no such file"),
+        (["--choices", "other.json"], "other.json: none of its photos is in test"),
+        (["--device", "gpu"], "--device: "),
+        (["--model", "blip_retreival"], "did you mean 'blip_retrieval'"),
+        (["--model", "blip_retrieval"], "known: coco, flickr"),
+        (["--model", "blip_caption", "--model-type", "base_coco"], "has no compute_sim_matrix"),
+    ],
+)
+def test_a_fault_stops_before_anything_is_scored(
+    registered, model, scenes_root, tmp_path, monkeypatch, capsys, more, message
+):
+    from lavis_asym.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": model.state_dict()}, "weights.pth")
+    record = {"image": "x.jpg", "question": "who?", "answer": "a man", "wrong": ["a dog"]}
+    (tmp_path / "other.json").write_text(json.dumps([record]))
+    monkeypatch.setattr("lavis_asym.scorers.scorer", lambda *_: pytest.fail("scored"))
+    given = ["--root", str(scenes_root), "--out", "out", "--checkpoint", "weights.pth"]
+    assert main(["evaluate", *given, *more]) == 2
+    assert message in capsys.readouterr().err

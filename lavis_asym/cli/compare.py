@@ -35,8 +35,8 @@ FIGURES = {
     "txt_meanr": "i2t MeanR",
     "img_meanr": "t2i MeanR",
 }
-SAME_GALLERY = ("name", "data", "split", "images", "captions", "distinct_captions")
-SAME_MODEL = ("k_test", "precision", "model", "weights", "epoch", "selection", "seed", "commit")
+SAME_GALLERY = ("name", "split", "images", "captions")
+SAME_MODEL = ("data", "k_test", "precision", "model", "weights", "epoch", "selection", "seed", "commit")
 LEVEL = 0.05
 
 

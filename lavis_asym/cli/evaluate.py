@@ -13,9 +13,9 @@ examples:
                                         the table of a finished evaluation again, without the model
 
 DIR is in LAVIS's retrieval layout. Equal scores count against the model unless --ties expected. --k-test 0 scores every
-pair exactly; with k only the best k of each query, and what that loses is measured on a sample and printed. The folder
---out gets <split>.json, .md, .html (open it in a browser) and .run.json.gz (for `lavis-asym compare`). The same command
-goes on where it was stopped.
+pair exactly; with k only the best k of each query, and what that loses (of our model) is measured on a sample and
+printed. The folder --out gets <split>.json, .md, .html (open it in a browser) and .run.json.gz (for `lavis-asym
+compare`). The same command goes on where it was stopped.
 """
 
 import argparse
@@ -39,11 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (not with --scores)")
     parser.add_argument("--protocol", default="custom", help="custom, flickr30k_1k, coco_5k (and COCO 1K) or coco_1k")
     parser.add_argument("--ties", default="against", choices=("against", "expected"), help="how equal scores count")
-    parser.add_argument("--k-test", type=int, metavar="K", help="0: every pair (ours); default for LAVIS's models: 256")
+    parser.add_argument(
+        "--k-test", type=int, default=0, metavar="K",
+        help="candidates of each query; 0 (default): every pair; of LAVIS's models as many as they take",
+    )  # fmt: skip
     parser.add_argument("--resamples", type=int, default=1000, help="of the 95%% intervals; 0 for none (default: 1000)")
     parser.add_argument("--choices", nargs="+", default=[], metavar="FILE", help="*_choices.json or SugarCrepe files")
     parser.add_argument("--karpathy", metavar="FILE", help="dataset_coco.json, to count its train photos apart")
     parser.add_argument("--coco-captions", metavar="FILE", help="captions_val2014.json: adds ECCV Caption and CxC")
+    parser.add_argument("--trec", action="store_true", help="write runs and qrels for trec_eval too")
     parser.add_argument("--no-graded", action="store_true", help="without NDCG@25")
     parser.add_argument("--no-probe", action="store_true", help="without the asymmetry probe")
     parser.add_argument("--batch-size", type=int, default=64, help="images at once in the encoder (default: 64)")
@@ -68,12 +72,21 @@ def run(arguments: argparse.Namespace) -> None:
     for path in (*arguments.choices, arguments.karpathy, arguments.coco_captions):
         if path is not None and not Path(path).is_file():
             raise UserError(f"{path}: no such file")
+    for name, least in (("k_test", 0), ("resamples", 0), ("batch_size", 1)):
+        if getattr(arguments, name) < least:
+            raise UserError(f"--{name.replace('_', '-')}: expected at least {least}, got {getattr(arguments, name)}")
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: {arguments.out} cannot be made a folder ({error})") from None
     quiet()
     print("Importing LAVIS (takes about ten seconds) ...", file=sys.stderr)
     result = _evaluated(arguments)
     print(f"{protocol_line(result['protocol'])}\n{recall_table(result)}")
     if "two_stage" in result:
-        print(f"two stages: the largest difference of a sampled recall is {result['two_stage']['largest']:.2f} points")
+        from lavis_asym.assessment import two_stage_line
+
+        print(two_stage_line(result["two_stage"]))
     print(f"Results: {arguments.out / arguments.split}.json, .md, .html and .run.json.gz")
 
 
@@ -85,56 +98,77 @@ def _scored_again(path: Path, ties: str):
 def _evaluated(arguments: argparse.Namespace):
     from torch.utils.data import DataLoader
 
-    from lavis_asym.assessment import Settings, assess, protocol_of, rank
-    from lavis_asym.scorers import AsymScorer, scorer
+    from lavis_asym.assessment import TESTED, Settings, assess, check_settings, protocol_of, rank
+    from lavis_asym.scorers import scorer
 
-    model, processors, policy = _model(arguments)
+    model, processors, training = _model(arguments)
     dataset = _dataset(arguments, *processors)
-    loader = DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater)
-    own = scorer(model, loader)
-    k_test = arguments.k_test if arguments.k_test is not None else 0 if isinstance(own, AsymScorer) else 256
     settings = Settings(
         protocol=arguments.protocol,
         ties=arguments.ties,
-        k_test=k_test,
+        k_test=arguments.k_test,
         resamples=arguments.resamples,
         graded=not arguments.no_graded,
         probe=not arguments.no_probe,
         choices=tuple(arguments.choices),
         karpathy=arguments.karpathy,
         coco_captions=arguments.coco_captions,
-        policy=policy,
+        policy=training.policy,
         seed=arguments.seed,
     )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    scored = own.scores(k_test, arguments.out)
-    ranked = rank(scored, dataset, settings)
-    data = str((arguments.root or arguments.shards).name)
+    # the protocol asked for is that of this split, whatever its name
+    check_settings(settings, {TESTED: dataset})
+    own = scorer(model, DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater))
+    scored = own.scores(settings.k_test, arguments.out)
     protocol = protocol_of(
-        model, dataset, scored, settings, data=data, split=arguments.split, model=arguments.model, epoch="checkpoint"
+        model,
+        dataset,
+        scored,
+        settings,
+        data=(arguments.root or arguments.shards).resolve().name,
+        split=arguments.split,
+        model=arguments.model,
+        epoch="of the checkpoint" if arguments.checkpoint else None,
+        selection=training.selection,
     )
-    result = assess(own, scored, ranked, protocol, settings, arguments.out, arguments.split)
-    own.forget(k_test, arguments.out)
+    result = assess(own, scored, rank(scored, dataset, settings), protocol, settings, arguments.out, arguments.split)
+    if arguments.trec:
+        _write_trec(arguments.out, arguments.split)
+    own.forget(settings.k_test, arguments.out)
     return result
 
 
+def _write_trec(folder: Path, split: str) -> None:
+    from lavis_asym.data.shards import write_atomically
+    from lavis_asym.evaluation import trec_qrels, trec_run
+    from lavis_asym.evaluation.run_files import DIRECTIONS, SUFFIX
+
+    run = read_run(folder / f"{split}{SUFFIX}")
+    for direction in DIRECTIONS:
+        write_atomically(folder / f"{split}.{direction}.trec", trec_run(run, direction).encode())
+        write_atomically(folder / f"{split}.{direction}.qrels", trec_qrels(run, direction).encode())
+
+
 def _model(arguments: argparse.Namespace):
-    """The model in eval mode, its image and text processors, and the policy of the samples that it was trained with."""
+    """The model in eval mode, its image and text processors, and how it was trained."""
     import torch
     from lavis.models import load_model_and_preprocess
 
     from lavis_asym.errors import UserError, near_matches
-    from lavis_asym.models.checkpoint import load_checkpointed
+    from lavis_asym.models.checkpoint import Training, load_checkpointed
     from lavis_asym.registration import model_class, register_all
 
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise UserError(f"--device: {error}") from None
     register_all()
     kind = model_class(arguments.model)
     if arguments.model == "asym_retrieval":
         if arguments.checkpoint is None:
             raise UserError("--checkpoint: not given; expected one that a run saved, RUN/checkpoint_best.pth")
-        model, policy = load_checkpointed(arguments.checkpoint, arguments.model_type)
-        return model.to(device).eval(), (model.processors["vis"]["eval"], model.processors["text"]["eval"]), policy
+        model, training = load_checkpointed(arguments.checkpoint, arguments.model_type)
+        return model.to(device).eval(), (model.processors["vis"]["eval"], model.processors["text"]["eval"]), training
     if not hasattr(kind, "compute_sim_matrix"):
         raise UserError(f"--model: {arguments.model} has no compute_sim_matrix, so it cannot be evaluated on retrieval")
     types = kind.PRETRAINED_MODEL_CONFIG_DICT
@@ -144,7 +178,7 @@ def _model(arguments: argparse.Namespace):
     model, vis, text = load_model_and_preprocess(arguments.model, arguments.model_type, is_eval=True, device=device)
     if arguments.checkpoint:
         model.load_checkpoint(arguments.checkpoint)
-    return model, (vis["eval"], text["eval"]), None
+    return model, (vis["eval"], text["eval"]), Training(None, None)
 
 
 def _dataset(arguments: argparse.Namespace, vis_processor, text_processor):

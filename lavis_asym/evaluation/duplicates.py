@@ -10,8 +10,7 @@ from typing import Any, Dict, Sequence
 
 import numpy as np
 
-from lavis_asym.evaluation.metrics import metrics_of_ranks
-from lavis_asym.evaluation.ranks import rank_queries
+from lavis_asym.evaluation.protocols import PROTOCOLS, Protocol, rank_gallery
 from lavis_asym.evaluation.truth import Truth
 from lavis_asym.evaluation.words import groups_of, identical, near_identical
 
@@ -22,7 +21,12 @@ RULES = {
 
 
 def metrics_with_duplicates(
-    scores_i2t: np.ndarray, scores_t2i: np.ndarray, texts: Sequence[str], truth: Truth, ties: str = "against"
+    scores_i2t: np.ndarray,
+    scores_t2i: np.ndarray,
+    texts: Sequence[str],
+    truth: Truth,
+    ties: str = "against",
+    protocol: Protocol = PROTOCOLS["custom"],
 ) -> Dict[str, Dict[str, Any]]:
     """The "duplicates" section of a result.
 
@@ -31,6 +35,7 @@ def metrics_with_duplicates(
         texts: the M texts.
         truth: as annotated, without groups.
         ties: as in `retrieval_metrics`.
+        protocol: of the metrics; the counts are those of the whole gallery.
     Returns:
         For `identical` and `near`: `rule` in words, `texts`, the number of texts that say what a text of another image
         says, `groups`, the number of groups they form, and `metrics`, all retrieval metrics with those texts as extra
@@ -40,13 +45,12 @@ def metrics_with_duplicates(
     for name, (rule, in_words) in RULES.items():
         groups = groups_of(texts, rule)
         shared = said_of_several(groups, truth)
-        same = truth.with_groups(groups)
-        ranks = rank_queries(scores_i2t, same.texts), rank_queries(scores_t2i, same.images)
+        ranked = rank_gallery(scores_i2t, scores_t2i, truth, protocol, groups)
         section[name] = {
             "rule": in_words,
             "texts": int(shared.sum()),
             "groups": len(np.unique(groups[shared])),
-            "metrics": metrics_of_ranks(*ranks, ties),
+            "metrics": ranked.metrics(ties),
         }
     return section
 

@@ -1,6 +1,6 @@
 """A model as the run built it that saved its checkpoint."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import torch
 from lavis.common.dist_utils import download_cached_file
@@ -26,14 +26,33 @@ def read_checkpoint(url_or_filename: str) -> Dict[str, Any]:
     return content
 
 
-def load_checkpointed(url_or_filename: str, model_type: Optional[str] = None) -> Tuple[Any, Optional[Dict[str, Any]]]:
-    """An `asym_retrieval` with its weights and settings, and the policy of the samples that it was trained with.
+class Training(NamedTuple):
+    """What a run's configuration says of how its model came about, for the tables of an evaluation."""
+
+    policy: Optional[Dict[str, Any]]  # of the samples: {} for the default one, None for a model trained without
+    selection: Optional[str]  # how its epoch was chosen; None where the configuration does not say
+
+    @classmethod
+    def of(cls, config: Dict[str, Any]) -> "Training":
+        """From a plain configuration with the sections run and datasets, either of which may be absent."""
+        processors = [
+            ((section or {}).get("text_processor") or {}).get("train")
+            for section in config.get("datasets", {}).values()
+        ]
+        policies = [own.get("policy") or {} for own in processors if own and own.get("samples")]
+        splits = config.get("run", {}).get("valid_splits")
+        selection = None if splits is None else "last weights"
+        if splits:
+            selection = f"rsum of {splits[0]}" + (", THE TEST SPLIT" if "test" in splits[0] else "")
+        return cls(policies[0] if policies else None, selection)
+
+
+def load_checkpointed(url_or_filename: str, model_type: Optional[str] = None) -> Tuple[Any, Training]:
+    """An `asym_retrieval` with the weights and settings of a checkpoint, and how it was trained.
 
     Args:
-        url_or_filename: of a checkpoint; where it holds no configuration, the model type's is taken.
+        url_or_filename: where it holds no configuration, the model type's is taken.
         model_type: overrides the checkpoint's own configuration of the model.
-    Returns:
-        the model, and its policy: {} for the default one, None for a model that was trained without samples.
     Raises:
         UserError: as `read_checkpoint`, or weights of another architecture.
     """
@@ -47,6 +66,4 @@ def load_checkpointed(url_or_filename: str, model_type: Optional[str] = None) ->
     else:
         model = AsymRetrieval.from_config(OmegaConf.create({**own, "finetuned": None}))
     model.load_weights(content, url_or_filename)
-    trained = [section.get("text_processor", {}).get("train") for section in config.get("datasets", {}).values()]
-    policies = [processor.get("policy") or {} for processor in trained if processor and processor.get("samples")]
-    return model, policies[0] if policies else None
+    return model, Training.of(config)

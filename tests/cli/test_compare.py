@@ -45,8 +45,8 @@ def test_table_and_json(folders, capsys):
     call(folders / "weak", folders / "strong", "--split", "val", "--json", out)
     text = capsys.readouterr().out
     assert text.startswith(
-        "asym_custom val, protocol custom, 60 images, 120 captions, ties against the model\n"
-        f"A: {folders / 'weak' / 'result' / 'val.run.json.gz'}: every pair scored, weights 1.000000\nB: "
+        "val, protocol custom, 60 images, 120 captions, ties against the model\n"
+        f"A: {folders / 'weak' / 'result' / 'val.run.json.gz'}: asym_custom, every pair scored, weights 1.000000\nB: "
     )
     assert "95% interval" in text and "as one of 11 figures tested (Holm): i2t R@1, i2t R@5" in text
     content = json.loads(out.read_text())

@@ -92,7 +92,7 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
         ),
     )
     lengths = [len(text.split()) for text in dataset.text]
-    yield "by_length", evaluation.recall_by_length(ranked.t2i.against(), lengths)
+    yield "by_length", evaluation.recall_by_length(ranked.t2i.against(), lengths, image=ranked.owner)
     if scored.vectors:
         yield "geometry", evaluation.alignment_and_uniformity(*scored.vectors, truth.texts, groups_of(dataset.text))
     if settings.graded:

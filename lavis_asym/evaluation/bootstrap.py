@@ -10,7 +10,7 @@ Drawing images is weighing them: a resample is a row of weights (how often each 
 all resamples are one matrix product of weights and per-image sums.
 """
 
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -43,6 +43,19 @@ def intervals(
     """95% percentile interval (low, high) of every figure of `retrieval_metrics`."""
     figures = _replicates(ranked.parts(), _draw_images, ties, resamples, seed)
     return {name: tuple(np.percentile(values, LIMITS).tolist()) for name, values in figures.items()}
+
+
+def mean_interval(
+    values: Sequence[float], image: Sequence[int], resamples: int = RESAMPLES, seed: int = 0
+) -> Tuple[float, float]:
+    """95% interval (low, high) of the mean of Q values, `image` being the image that each belongs to (int Q)."""
+    numbers = np.unique(image, return_inverse=True)[1]
+    images = int(numbers.max()) + 1
+    sums, counts = np.bincount(numbers, values, images), np.bincount(numbers, minlength=images)
+    rng = np.random.default_rng(seed)
+    weights = [_draw_images(rng, images, min(AT_ONCE, resamples - k)) for k in range(0, resamples, AT_ONCE)]
+    means = np.concatenate([(own @ sums) / (own @ counts) for own in weights])
+    return tuple(np.percentile(means, LIMITS).tolist())
 
 
 def compare(

@@ -1,22 +1,28 @@
 """Recall by the length of the query's text: whether short and long captions find their photo alike."""
 
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
+
+from lavis_asym.evaluation.bootstrap import mean_interval
 
 RECALLS_AT = (1, 5, 10)
 BINS = 5
 
 
 def recall_by_length(
-    ranks: np.ndarray, lengths: np.ndarray, bounds: Optional[Sequence[int]] = None
-) -> List[Dict[str, Union[str, int, float]]]:
+    ranks: np.ndarray,
+    lengths: np.ndarray,
+    bounds: Optional[Sequence[int]] = None,
+    image: Optional[np.ndarray] = None,
+) -> List[Dict[str, Any]]:
     """Text-to-image recall of the queries of each range of lengths.
 
     Args:
         ranks: Q, wrong images that rank before the right one (ties counted against the model), 0 is first.
         lengths: Q int, words of each query.
         bounds: the greatest length of every bin but the last; None takes the quintiles of `lengths`.
+        image: Q int, the image of each query; adds the 95% intervals `img_r1_interval` ... `img_r10_interval`.
     Returns:
         One `{"words": "6-8", "queries": int, "img_r1", "img_r5", "img_r10": percent}` for each bin that has queries,
         the shortest first.
@@ -36,7 +42,11 @@ def recall_by_length(
         own = bins == number
         shortest, longest = int(lengths[own].min()), int(lengths[own].max())
         label = str(longest) if shortest == longest else f"{shortest}-{longest}"
-        rows.append({"words": label, "queries": int(own.sum()), **recalls(ranks[own])})
+        row: Dict[str, Any] = {"words": label, "queries": int(own.sum()), **recalls(ranks[own])}
+        if image is not None:
+            for k in RECALLS_AT:
+                row[f"img_r{k}_interval"] = list(mean_interval(100.0 * (ranks[own] < k), np.asarray(image)[own]))
+        rows.append(row)
     return rows
 
 

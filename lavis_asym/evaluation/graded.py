@@ -9,10 +9,11 @@ Values lie in [0, 1], as they are published. Their floor is high: captions share
 the value of a model that scores every pair alike.
 """
 
-from typing import Callable, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
+from lavis_asym.evaluation.bootstrap import mean_interval
 from lavis_asym.evaluation.caption_similarity import Cider, RougeL
 from lavis_asym.evaluation.truth import Ragged, Truth
 from lavis_asym.evaluation.words import groups_of, words_of
@@ -56,7 +57,7 @@ def graded_metrics(
     most_queries: int = 30_000,
     seed: int = 42,
     progress: Callable[[Iterable], Iterable] = iter,
-) -> Dict[str, Dict[str, float]]:
+) -> Dict[str, Dict[str, Any]]:
     """NDCG both ways, by ROUGE-L and by CIDEr-D.
 
     Words are those of `words.words_of`, a plain lower-case tokeniser. Texts of the same words are graded once.
@@ -73,9 +74,9 @@ def graded_metrics(
     Raises:
         ValueError: scores of another shape, or an image without a text.
     Returns:
-        For `rouge_l` and `cider`: `txt_ndcg25` (texts found for an image), `img_ndcg25` (images found for a text),
-        their values at chance `txt_chance25` and `img_chance25`, and the numbers of queries `txt_queries` and
-        `img_queries`.
+        For `rouge_l` and `cider`: `txt_ndcg25` (texts found for an image), `img_ndcg25` (images found for a text), their
+        95% intervals `txt_interval` and `img_interval`, their values at chance `txt_chance25` and `img_chance25`, and
+        the numbers of queries `txt_queries` and `img_queries`.
     """
     images = len(truth.texts)
     if scores_i2t.shape != (images, len(texts)) or scores_t2i.shape != (len(texts), images):
@@ -95,6 +96,7 @@ def graded_metrics(
     for name, kind in SIMILARITIES.items():
         similarity = kind(words, references)
         values: Dict[str, List[Tuple[float, float]]] = {"txt": [], "img": []}
+        asked: Dict[str, List[int]] = {"txt": image_queries.tolist(), "img": []}  # the image of each query
         for image in progress(image_queries):
             gains = 2 ** similarity.of_image(image)[distinct] - 1
             values["txt"].append((ndcg(scores_i2t[image], gains, at), ndcg(np.zeros(len(gains)), gains, at)))
@@ -103,10 +105,12 @@ def graded_metrics(
             chance = ndcg(np.zeros(len(gains)), gains, at)
             same_words = text_queries[distinct[text_queries] == number]
             values["img"] += [(ndcg(scores_t2i[text], gains, at), chance) for text in same_words]
+            asked["img"] += [int(truth.images.row(text)[0]) for text in same_words]
         result[name] = {}
         for side, pairs in values.items():
             value, chance = np.mean(pairs, axis=0)
             result[name][f"{side}_ndcg{at}"] = float(value)
+            result[name][f"{side}_interval"] = list(mean_interval([own for own, _ in pairs], asked[side]))
             result[name][f"{side}_chance{at}"] = float(chance)
             result[name][f"{side}_queries"] = len(pairs)
     return result

@@ -8,6 +8,7 @@ import numpy as np
 from lavis_asym.asymmetry.policy import read_policy
 from lavis_asym.asymmetry.rearrange import negate
 from lavis_asym.errors import UserError
+from lavis_asym.evaluation.bootstrap import mean_interval
 from lavis_asym.evaluation.by_length import recalls
 from lavis_asym.evaluation.probe import chance, chosen
 from lavis_asym.probe import texts
@@ -52,13 +53,15 @@ def run_probe(
                 "captions": {"img_r1", "img_r5", "img_r10"}   of the captions that the queries were made from; where a
                                                              query has several, their mean
                 "texts": {the same}                           of the queries, over the same gallery
+                "gain_interval": {the same: [low, high]}      95% interval of texts less captions, by images
                 "ambiguous": int                              queries that may fit another photo too
-                "unambiguous": {"queries", "captions", "texts"} of all others; absent where there are none}},
+                "unambiguous": {all but "type"} of the others; absent where there are none}},
          "operators": {operator: {"trained": bool, ITEM}},
          "operators_mean": {"trained", "held_out", and "own" for those that no policy trains on, the same in every run:
                 {"operators": int, ITEM over all their items}},
          "people": {file's name: {"not_in_gallery": int, ITEM, "karpathy_train": {ITEM} where there are such items}}}
         with ITEM: "items": int, "chance", "accuracy": the true text scores strictly above all wrong ones,
+                "interval": its 95% interval, from images resampled with all their items,
                 "text_only": what a classifier of words reaches without the photo, or null,
                 "other_photos": the same choice by each text's mean score over all other photos, or null.
         Operators and families that apply to no caption are left out.
@@ -122,25 +125,31 @@ def _recall(scorer: Scorer, drawn, images, captions, seed: int) -> Dict[str, Any
 
 
 def _paired(queries: Sequence[Query], ranks: Mapping[Pair, int]) -> Dict[str, Any]:
-    by_query = [recalls([ranks[q.image, source] for source in q.sources]) for q in queries]
+    captions = [recalls([ranks[q.image, source] for source in q.sources]) for q in queries]
+    texts = [recalls([ranks[q.image, q.text]]) for q in queries]
+    own = [query.image for query in queries]
+    gained = {name: [after[name] - before[name] for before, after in zip(captions, texts)] for name in captions[0]}
     return {
         "queries": len(queries),
-        "captions": {name: float(np.mean([row[name] for row in by_query])) for name in by_query[0]},
-        "texts": recalls([ranks[q.image, q.text] for q in queries]),
+        "captions": {name: float(np.mean([row[name] for row in captions])) for name in captions[0]},
+        "texts": {name: float(np.mean([row[name] for row in texts])) for name in texts[0]},
+        "gain_interval": {name: list(mean_interval(values, own)) for name, values in gained.items()},
     }
 
 
 def _accuracy(items: Sequence[Item], scores: OwnScores, seed: int) -> Dict[str, Any]:
-    def share(of: Mapping[Pair, float]) -> float:
+    def right(of: Mapping[Pair, float]) -> np.ndarray:
         true = [of[item.image, item.true] for item in items]
-        return 100.0 * float(chosen(true, [[of[item.image, text] for text in item.wrong] for item in items]).mean())
+        return 100.0 * chosen(true, [[of[item.image, text] for text in item.wrong] for item in items])
 
+    own = right(scores.own)
     return {
         "items": len(items),
         "chance": 100.0 * chance([item.wrong for item in items]),
-        "accuracy": share(scores.own),
+        "accuracy": float(own.mean()),
+        "interval": list(mean_interval(own, [item.image for item in items])),
         "text_only": text_only_accuracy(items, seed),
-        "other_photos": None if scores.elsewhere is None else share(scores.elsewhere),
+        "other_photos": None if scores.elsewhere is None else float(right(scores.elsewhere).mean()),
     }
 
 

@@ -40,7 +40,7 @@ def _operators(probe: Mapping[str, Any]) -> List[str]:
     lines = [
         "Type I: how often the true text scores above the false ones, in percent; ties count as wrong. Text only: a "
         "classifier of words that sees no photo; other photos: the model's own mean score of each text elsewhere. Own: "
-        "operators that no policy trains on, the same in every run.",
+        "operators that no policy trains on, the same in every run. In brackets: 95% intervals.",
         "",
         "| negatives | training | items | accuracy | text only | other photos | chance |",
         "|---|---|--:|--:|--:|--:|--:|",
@@ -71,7 +71,9 @@ def _people(probe: Mapping[str, Any]) -> List[str]:
 
 def _line(name: str, training: Optional[str], row: Mapping[str, Any]) -> str:
     cells = [name, *([training] if training else []), str(row.get("items", ""))]
-    cells += [_number(row.get(key)) for key in ("accuracy", "text_only", "other_photos", "chance")]
+    interval = "" if "interval" not in row else " [{:.1f}, {:.1f}]".format(*row["interval"])
+    cells += [_number(row.get("accuracy")) + interval]
+    cells += [_number(row.get(key)) for key in ("text_only", "other_photos", "chance")]
     return f"| {' | '.join(cells)} |"
 
 

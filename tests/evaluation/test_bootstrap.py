@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from lavis_asym.evaluation import TIES, Ranks
-from lavis_asym.evaluation.bootstrap import RESAMPLES, _draw_images, _replicates, compare, holm, intervals
+from lavis_asym.evaluation.bootstrap import (
+    RESAMPLES,
+    _draw_images,
+    _replicates,
+    compare,
+    holm,
+    intervals,
+    mean_interval,
+)
 from lavis_asym.evaluation.protocols import RankedGallery
 
 
@@ -117,3 +125,14 @@ def test_holm_by_hand():
     adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5})
     assert adjusted == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
     assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+
+
+def test_the_interval_of_a_mean_is_that_of_whole_images():
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.arange(40), 5)
+    values = np.repeat(rng.random(40), 5)  # an image's five values are one witness
+    low, high = mean_interval(values, image, 2000)
+    drawn = [np.mean([values[5 * k] for k in rng.integers(0, 40, 40)]) for _ in range(2000)]
+    np.testing.assert_allclose([low, high], np.percentile(drawn, [2.5, 97.5]), atol=0.015)
+    alone = mean_interval(values, np.arange(200), 2000)
+    assert (high - low) > 1.8 * (alone[1] - alone[0])

@@ -35,3 +35,12 @@ def test_every_query_is_in_one_bin():
 def test_one_length_a_rank():
     with pytest.raises(ValueError, match="2 ranks but 3 lengths"):
         recall_by_length(np.zeros(2), np.zeros(3))
+
+
+def test_intervals_hold_the_recalls_where_images_are_given():
+    rng = np.random.default_rng(0)
+    ranks, lengths, image = rng.integers(0, 15, 200), rng.integers(3, 12, 200), np.arange(200) // 5
+    for row in recall_by_length(ranks, lengths, image=image):
+        for k in (1, 5, 10):
+            low, high = row[f"img_r{k}_interval"]
+            assert low <= row[f"img_r{k}"] <= high and low < high

@@ -18,6 +18,7 @@ TITLES = {
     "two_stage": "Two stages against exact",
 }
 SHORT = {"txt": "i2t", "img": "t2i", "r_mean": "mean recall", "rsum": "rSum", "medr": "MedR", "meanr": "MeanR"}
+INTERVAL = "_interval"
 IN_PERCENT = re.compile(r"(^|_)(r\d+|r_mean|rsum|medr|meanr|i2t|t2i)$")
 
 
@@ -132,10 +133,16 @@ def _is_leaf(value: Any) -> bool:
 
 
 def _table(title: str, rows: List[Tuple[str, Dict[str, Any]]]) -> Table:
+    """An interval stands behind its figure."""
     keys = list(dict.fromkeys(key for _, row in rows for key in row))
+    keys = [key for key in keys if key.rpartition(INTERVAL)[0] not in keys]
     named = any(name for name, _ in rows)
-    cells = [tuple([label(name)] * named + [shown(key, row.get(key)) for key in keys]) for name, row in rows]
+    cells = [tuple([label(name)] * named + [_cell(key, row) for key in keys]) for name, row in rows]
     return Table(title, tuple([""] * named + [label(key) for key in keys]), cells)
+
+
+def _cell(key: str, row: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (shown(key, row.get(key)), shown(key, row.get(key + INTERVAL)))))
 
 
 def _duplicates(result: Mapping[str, Any]) -> Table:

@@ -137,13 +137,14 @@ def assess(
     return result
 
 
-def check_settings(settings: Settings, datasets: Mapping[str, Any]) -> None:
+def check_settings(settings: Settings, datasets: Mapping[str, Any], tested: str = TESTED) -> None:
     """Before anything is trained or scored: can these splits be evaluated with these settings?
 
     Args:
-        datasets: split -> evaluation set; the protocol is that of the split named test.
+        datasets: split -> evaluation set.
+        tested: the split that the protocol is for.
     Raises:
-        UserError: an image without a caption, a test split of another size than the protocol's, a file of choices
+        UserError: an image without a caption, that split of another size than the protocol's, a file of choices
             without a photo of any split, or ECCV Caption without its package.
     """
     protocol = evaluation.PROTOCOLS[settings.protocol]
@@ -151,7 +152,7 @@ def check_settings(settings: Settings, datasets: Mapping[str, Any]) -> None:
         bare = next((image for image, texts in dataset.img2txt.items() if not texts), None)
         if bare is not None:
             raise UserError(f"{split}: {dataset.image[bare]} has no caption; every image needs one to be evaluated")
-        if split == TESTED and protocol.images not in (None, len(dataset.image)):
+        if split == tested and protocol.images not in (None, len(dataset.image)):
             raise UserError(
                 f"protocol {protocol.name} is defined on {protocol.images} images, {split} has {len(dataset.image)}; "
                 "take custom, or the whole split"

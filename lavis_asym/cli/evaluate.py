@@ -98,7 +98,7 @@ def _scored_again(path: Path, ties: str):
 def _evaluated(arguments: argparse.Namespace):
     from torch.utils.data import DataLoader
 
-    from lavis_asym.assessment import TESTED, Settings, assess, check_settings, protocol_of, rank
+    from lavis_asym.assessment import Settings, assess, check_settings, protocol_of, rank
     from lavis_asym.scorers import scorer
 
     model, processors, training = _model(arguments)
@@ -116,8 +116,7 @@ def _evaluated(arguments: argparse.Namespace):
         policy=training.policy,
         seed=arguments.seed,
     )
-    # the protocol asked for is that of this split, whatever its name
-    check_settings(settings, {TESTED: dataset})
+    check_settings(settings, {arguments.split: dataset}, tested=arguments.split)
     own = scorer(model, DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater))
     scored = own.scores(settings.k_test, arguments.out)
     protocol = protocol_of(

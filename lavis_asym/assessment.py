@@ -181,6 +181,7 @@ def two_stage_line(section: Mapping[str, Any]) -> str:
 
 
 def truth_of(dataset: Any) -> Truth:
+    """The right pairs of a LAVIS retrieval evaluation set, from its `txt2img` and `img2txt`."""
     return Truth.from_maps(dataset.txt2img, dataset.img2txt)
 
 
@@ -222,11 +223,13 @@ def _pictures(scorer, scored: Scored, settings: Settings) -> Pictures:
     )
     attention: List[Any] = []
     for example in (*pictures.t2i.best, *pictures.t2i.worst):
+        if len(attention) == ATTENTION_PICTURES:
+            break
         number = example.best_right.number
         photo = photo_of(dataset, number)
-        if photo is not None and len(attention) < ATTENTION_PICTURES:
-            attention.append(scorer.attend(number, photo, dataset.text[example.query]))
-    return pictures._replace(attention=tuple(found for found in attention if found is not None))
+        found = None if photo is None else scorer.attend(number, photo, dataset.text[example.query])
+        attention += [] if found is None else [found]
+    return pictures._replace(attention=tuple(attention))
 
 
 def _counted(items: Iterable[Any], bar: tqdm) -> Iterator[Any]:

@@ -124,6 +124,12 @@ def test_photos_of_cached_features_come_from_the_folder(feature_shards, scenes_r
     assert photo_of(dataset, 0).mode == "RGB"
 
 
+def test_a_photo_that_is_broken_or_gone_spoils_no_report(feature_shards, model, tmp_path):
+    dataset = EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"], image_root=tmp_path)
+    (tmp_path / dataset.image[0]).write_bytes(b"no image")
+    assert photo_of(dataset, 0) is None and photo_of(dataset, 1) is None
+
+
 def test_a_stopped_evaluation_of_our_model_leaves_rows_until_it_is_forgotten(model, feature_shards, tmp_path):
     dataset = EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"])
     own = AsymScorer(model, loader_of(dataset))

@@ -92,6 +92,7 @@ def find_run_file(path: Path, split: Any = None) -> Path:
 
 
 def read_run(path: Path) -> Run:
+    """A run file. Raises UserError: it cannot be read, or is none."""
     try:
         return decode(path.read_bytes(), str(path))
     except (OSError, ValueError) as error:
@@ -116,6 +117,7 @@ def refuse_other_queries(a: Run, b: Run) -> None:
 
 
 def different_ids(name: str, a: Sequence[str], b: Sequence[str]) -> List[str]:
+    """What is different between the ids of two runs, one line or none."""
     if a == b:
         return []
     only = [f"only {run} has {sorted(own)[0]!r}" for run, own in (("A", {*a} - {*b}), ("B", {*b} - {*a})) if own]
@@ -123,6 +125,7 @@ def different_ids(name: str, a: Sequence[str], b: Sequence[str]) -> List[str]:
 
 
 def table(rows: Mapping[str, Difference]) -> str:
+    """One line a figure."""
     lines = [f"{'':<10}{'A':>9}{'B':>9}{'B - A':>9}{'95% interval':>21}{'p':>8}"]
     for name, row in rows.items():
         interval = f"[{row.low:+.2f}, {row.high:+.2f}]"

@@ -141,12 +141,16 @@ class EvaluationSet(Dataset):
             raise self._error(f"{shard}, key {key}", damage) from None
 
     def photo(self, number: int) -> Optional[Image.Image]:
-        """The RGB image itself, from the shard or else from `image_root`; None where neither has it."""
+        """The RGB image itself, from the shard or else from `image_root`; None where neither has it whole."""
         sample = self._read(number, IMAGE_EXTENSIONS)
-        if sample.fields:
-            return decode_image(image_field(sample)[1])
-        path = None if self.image_root is None else self.image_root / self.image[number]
-        return decode_image(path.read_bytes()) if path is not None and path.is_file() else None
+        try:
+            if sample.fields:
+                return decode_image(image_field(sample)[1])
+            return (
+                None if self.image_root is None else decode_image((self.image_root / self.image[number]).read_bytes())
+            )
+        except (OSError, Damage):
+            return None
 
     def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
         return default_collate(samples)

@@ -8,7 +8,7 @@ from lavis_asym.evaluation.geometry import alignment_and_uniformity
 from lavis_asym.evaluation.graded import graded_metrics
 from lavis_asym.evaluation.metrics import metrics_of_ranks, recall_table, retrieval_metrics
 from lavis_asym.evaluation.protocols import PROTOCOLS, Protocol, RankedGallery, protocol_line, rank_gallery
-from lavis_asym.evaluation.ranks import TIES, Ranks, rank_queries
+from lavis_asym.evaluation.ranks import TIES, Ranks, rank_both, rank_queries
 from lavis_asym.evaluation.run_files import Run, make_run
 from lavis_asym.evaluation.trec import trec_qrels, trec_run
 from lavis_asym.evaluation.truth import Ragged, Truth
@@ -34,6 +34,7 @@ __all__ = [
     "metrics_of_ranks",
     "protocol_line",
     "rank_gallery",
+    "rank_both",
     "rank_queries",
     "recall_by_length",
     "recall_table",

@@ -8,7 +8,7 @@ from typing import Dict, List, Mapping, Sequence, Union
 
 import numpy as np
 
-from lavis_asym.evaluation.ranks import Ranks, rank_queries
+from lavis_asym.evaluation.ranks import Ranks, rank_both
 from lavis_asym.evaluation.truth import Truth
 
 RECALLS_AT = (1, 5, 10)
@@ -40,7 +40,7 @@ def retrieval_metrics(
     """
     check_shapes(scores_i2t, scores_t2i)
     truth = Truth.from_maps(txt2img, img2txt)
-    return metrics_of_ranks(rank_queries(scores_i2t, truth.texts), rank_queries(scores_t2i, truth.images), ties)
+    return metrics_of_ranks(*rank_both(scores_i2t, scores_t2i, truth, ties=ties != "against"), ties)
 
 
 def check_shapes(scores_i2t: np.ndarray, scores_t2i: np.ndarray) -> None:

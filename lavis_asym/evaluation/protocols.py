@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Uni
 import numpy as np
 
 from lavis_asym.evaluation.metrics import check_shapes, metrics_of_ranks
-from lavis_asym.evaluation.ranks import Ranks, rank_queries
+from lavis_asym.evaluation.ranks import Ranks, rank_both
 from lavis_asym.evaluation.truth import Truth
 
 TIES_IN_WORDS = {"against": "against the model", "expected": "expected value"}
@@ -111,15 +111,14 @@ def rank_gallery(
         truth: of the whole, each text with one image.
         groups: M int64, texts that say the same (see `Truth.with_groups`); made right fold by fold.
     Raises:
-        ValueError: see `galleries` and `rank_queries`.
+        ValueError: see `galleries` and `rank_both`.
     """
     check_shapes(scores_i2t, scores_t2i)
     i2t, t2i = (Ranks(*np.empty((3, queries), dtype=np.int64)) for queries in scores_i2t.shape)
     for images, texts, part in galleries(protocol, truth):
         right = part if groups is None else part.with_groups(groups[texts])
-        of_images = rank_queries(scores_i2t[images][:, texts], right.texts)
-        of_texts = rank_queries(scores_t2i[texts, images], right.images)
-        for whole, queries, found in ((i2t, images, of_images), (t2i, texts, of_texts)):
+        both = rank_both(scores_i2t[images][:, texts], scores_t2i[texts, images], right)
+        for whole, queries, found in zip((i2t, t2i), (images, texts), both):
             for to, values in zip(whole, found):
                 to[queries] = values
     return RankedGallery(i2t, t2i, truth.images.values, protocol.fold)

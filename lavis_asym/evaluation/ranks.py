@@ -10,14 +10,15 @@ The rule for ties and NaN. A query's place is decided by its best right candidat
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from threading import Lock
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from lavis_asym.evaluation.truth import Ragged
+from lavis_asym.evaluation.truth import Ragged, Truth
 
 TIES = ("against", "expected")
-BLOCK = 2**18  # scores compared at once in a thread: they and the answers stay in the cache
+BLOCK = 2**19  # scores compared at once in a thread: they and the answers stay in the cache
 THREADS = min(8, os.cpu_count() or 1)  # numpy compares without the interpreter's lock
 
 
@@ -77,6 +78,37 @@ def rank_queries(scores: np.ndarray, right: Ragged) -> Ranks:
     Raises:
         ValueError: no query, another number of them than rows, one without a right candidate, a candidate out of range.
     """
+    best = _best(scores, right)
+    if abs(scores.strides[0]) < abs(scores.strides[1]):
+        return _ranks(scores, right, best, _count(scores.T, columns=best)[1])
+    return _ranks(scores, right, best, _count(scores, rows=best)[0])
+
+
+def rank_both(scores_i2t: np.ndarray, scores_t2i: np.ndarray, truth: Truth, ties: bool = True) -> Tuple[Ranks, Ranks]:
+    """Rank images and texts as queries, in one pass if `scores_t2i` is the transposed view of `scores_i2t`.
+
+    Args:
+        scores_i2t, scores_t2i: N x M and M x N, as in `rank_queries`.
+        ties: False counts `tied` as `ahead`, for half the comparisons; `expected` then is `against`.
+    Raises:
+        ValueError: as `rank_queries`.
+    """
+    best = _best(scores_i2t, truth.texts), _best(scores_t2i, truth.images)
+    if _is_transposed(scores_i2t, scores_t2i):
+        counts = _count(scores_i2t, *best, ties)
+    else:
+        counts = _count(scores_i2t, best[0], ties=ties)[0], _count(scores_t2i, best[1], ties=ties)[0]
+    return _ranks(scores_i2t, truth.texts, best[0], counts[0]), _ranks(scores_t2i, truth.images, best[1], counts[1])
+
+
+def _is_transposed(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether b is a.T, of the same memory."""
+    layout, other = a.__array_interface__, b.T.__array_interface__
+    return all(layout[key] == other[key] for key in ("data", "shape", "strides", "typestr"))
+
+
+def _best(scores: np.ndarray, right: Ragged) -> np.ndarray:
+    """The best right score of each query, NaN if all are."""
     queries, candidates = scores.shape
     counts = right.counts()
     if not queries or len(right) != queries:
@@ -85,48 +117,51 @@ def rank_queries(scores: np.ndarray, right: Ragged) -> Ranks:
         raise ValueError(f"query {int(counts.argmin())} has no right candidate")
     if not 0 <= right.values.min() <= right.values.max() < candidates:
         raise ValueError(f"right candidates {right.values.min()} to {right.values.max()}, but scores of {candidates}")
-    rows = right.rows()
+    return np.fmax.reduceat(scores[right.rows(), right.values], right.starts[:-1])
+
+
+def _ranks(scores: np.ndarray, right: Ragged, best: np.ndarray, counts: np.ndarray) -> Ranks:
+    """The ranks from the candidates of each query that are < its best and, as a second row, <= it."""
+    rows, size = right.rows(), right.counts()
     own = scores[rows, right.values]
-    best = np.fmax.reduceat(own, right.starts[:-1])
-    below, up_to = _count(scores, best)
     # A comparison with NaN is false: a wrong NaN is never counted below, and nothing is below a NaN as the best.
-    own_below = np.bincount(rows, own < best[rows], queries).astype(np.int64)
-    own_equal = np.bincount(rows, own == best[rows], queries).astype(np.int64)
-    tied = up_to - below - own_equal
-    wrong = candidates - counts
-    return Ranks(wrong - (below - own_below) - tied, tied, np.where(own_equal, own_equal, counts))
+    own_below = np.bincount(rows, own < best[rows], len(best)).astype(np.int64)
+    own_equal = np.bincount(rows, own == best[rows], len(best)).astype(np.int64)
+    below = counts[0]
+    tied = counts[1] - below - own_equal if len(counts) > 1 else np.zeros_like(below)
+    wrong = scores.shape[1] - size
+    return Ranks(wrong - (below - own_below) - tied, tied, np.where(own_equal, own_equal, size))
 
 
-def _count(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Candidates of each query that are < and <= its best, 2 x Q int64; along the memory, whichever way it lies."""
-    count = _count_in_columns if abs(scores.strides[0]) < abs(scores.strides[1]) else _count_in_rows
+def _count(
+    scores: np.ndarray, rows: Optional[np.ndarray] = None, columns: Optional[np.ndarray] = None, ties: bool = True
+) -> Tuple[Optional[np.ndarray], Optional[np.ndarray]]:
+    """How many scores of each row, and of each column, are < and (with `ties`) <= its own given score.
+
+    Returns:
+        for rows and for columns, where given, int64 with a row for each comparison.
+    """
+    compare = (np.less, np.less_equal) if ties else (np.less,)
+    in_rows, in_columns = (None if x is None else np.zeros((len(compare), len(x)), np.int64) for x in (rows, columns))
+    lock = Lock()
+
+    def count(start: int, stop: int) -> None:
+        at_once = min(255, max(1, BLOCK // max(1, scores.shape[1])))  # answers of a column are summed in a byte
+        answers = np.empty((at_once, scores.shape[1]), dtype=bool)
+        for first in range(start, stop, at_once):
+            span = slice(first, min(first + at_once, stop))
+            block = scores[span]
+            answer = answers[: len(block)]
+            for number, is_below in enumerate(compare):
+                if rows is not None:
+                    is_below(block, rows[span, None], out=answer)
+                    in_rows[number, span] = [np.count_nonzero(row) for row in answer]
+                if columns is not None:
+                    below = np.add.reduce(is_below(block, columns, out=answer).view(np.uint8), dtype=np.uint8)
+                    with lock:
+                        in_columns[number] += below
+
     edges = np.linspace(0, len(scores), THREADS + 1).astype(int)
     with ThreadPoolExecutor(THREADS) as pool:
-        pieces = pool.map(lambda start, stop: count(scores[start:stop], best[start:stop]), edges[:-1], edges[1:])
-        return np.concatenate(list(pieces), axis=1)
-
-
-def _count_in_rows(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Some queries at a time."""
-    counts = np.zeros((2, len(scores)), dtype=np.int64)
-    at_once = max(1, BLOCK // scores.shape[1])
-    answers = np.empty((at_once, scores.shape[1]), dtype=bool)
-    for start in range(0, len(scores), at_once):
-        rows = slice(start, start + at_once)
-        block = scores[rows]
-        for compare, to in zip((np.less, np.less_equal), counts):
-            to[rows] = [np.count_nonzero(row) for row in compare(block, best[rows, None], out=answers[: len(block)])]
-    return counts
-
-
-def _count_in_columns(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Some candidates at a time, few enough to be counted in a byte."""
-    counts = np.zeros((2, len(scores)), dtype=np.int64)
-    at_once = min(255, max(1, BLOCK // max(1, len(scores))))
-    answers = np.empty((at_once, len(scores)), dtype=bool)
-    for start in range(0, scores.shape[1], at_once):
-        block = scores[:, start : start + at_once].T
-        for compare, to in zip((np.less, np.less_equal), counts):
-            answer = compare(block, best, out=answers[: len(block)])
-            to += np.add.reduce(answer.view(np.uint8), dtype=np.uint8)
-    return counts
+        list(pool.map(count, edges[:-1], edges[1:]))
+    return in_rows, in_columns

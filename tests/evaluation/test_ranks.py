@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import naive_rank, ranks_over_all_orders
 
-from lavis_asym.evaluation import Ragged, Ranks, rank_queries, ranks
+from lavis_asym.evaluation import Ragged, Ranks, Truth, rank_both, rank_queries, ranks
 
 LAYOUTS = {
     "rows": np.ascontiguousarray,
@@ -42,6 +42,25 @@ def test_more_candidates_than_a_byte_counts(monkeypatch):
     for block in (ranks.BLOCK, 50):
         monkeypatch.setattr(ranks, "BLOCK", block)
         assert rank_queries(np.asfortranarray(scores), Ragged.of(right)).against().tolist() == expected
+
+
+@pytest.mark.parametrize("copy", [False, True], ids=["view", "copy"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(300, 12), (9, 700), (1, 1)])
+def test_both_directions_equal_each_alone(shape, layout, copy, monkeypatch):
+    monkeypatch.setattr(ranks, "BLOCK", 2000)
+    scores = LAYOUTS[layout](case(2, 5, np.float32, *shape)[0] if shape != (1, 1) else np.zeros(shape))
+    owner = np.random.default_rng(3).permutation(np.arange(max(shape)) % shape[0])[: shape[1]]
+    owner[: min(shape)] = np.arange(min(shape))
+    right = Ragged.of([np.flatnonzero(owner == row) if row in owner else [0] for row in range(shape[0])])
+    truth = Truth(right, Ragged.of_ones(owner))
+    transposed = scores.T.copy() if copy else scores.T
+    both = rank_both(scores, transposed, truth)
+    for found, alone in zip(both, (rank_queries(scores, truth.texts), rank_queries(transposed, truth.images))):
+        np.testing.assert_array_equal(found, alone)
+    for found, fast in zip(both, rank_both(scores, transposed, truth, ties=False)):
+        assert not fast.tied.any()
+        np.testing.assert_array_equal(found.against(), fast.against())
 
 
 @settings(deadline=None)

@@ -118,10 +118,12 @@ class HierarchicalFusion(nn.Module):
         """u1; a tensor if it is learned."""
         return self.fixed_weight if self.weight_logit is None else self.weight_logit.sigmoid()
 
+    @torch.compiler.disable  # its speed is in the cutting of the work, which would be compiled anew for each batch
     def forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
         """Every image against every text; no score sees another pair.
 
-        Under autocast the large matrix products run in its dtype; softmax, norms and scores do not.
+        Under autocast the large matrix products run in its dtype; softmax, norms and scores do not. torch.compile
+        leaves the head as it is and compiles what is around it.
 
         Args:
             image: global vectors N x D and regions N x R x D.

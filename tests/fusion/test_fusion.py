@@ -216,15 +216,34 @@ def test_half_features_are_scored_in_float32():
     torch.testing.assert_close(scores, local_similarity(v.bfloat16().float(), t.bfloat16().float(), mask))
 
 
-def test_compilation_breaks_nothing():
+def test_compilation_changes_nothing_and_new_lengths_need_none():
+    class Projected(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project, self.fusion = torch.nn.Linear(16, 16), HierarchicalFusion(16, heads=2)
+
+        def forward(self, vectors, regions, tokens, mask):
+            return self.fusion((vectors, self.project(regions)), (tokens, mask)) * 2
+
+    graphs = []
+
+    def count_graphs(graph, inputs):
+        graphs.append(graph)
+        return graph
+
     torch.manual_seed(1)
-    fusion = HierarchicalFusion(16, heads=2)
-    compiled = torch.compile(fusion, backend="eager")
-    (vectors, regions), text = features()
-    regions.requires_grad_()
-    expected, found = fusion((vectors, regions), text), compiled((vectors, regions), text)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), regions)[0] for x in (found, expected)))
+    model = Projected()
+    compiled = torch.compile(model, backend=count_graphs, dynamic=True)
+    counts = []
+    for longest in (6, 5, 4, 3, 2):
+        (vectors, regions), (tokens, mask) = features()
+        regions.requires_grad_()
+        given = (vectors, regions, *(x[:, :longest].contiguous() for x in (tokens, mask)))
+        expected, found = model(*given), compiled(*given)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(*(torch.autograd.grad(x.sum(), regions)[0] for x in (found, expected)))
+        counts.append(len(graphs))
+    assert 0 < counts[2] == counts[-1]
 
 
 def test_an_explanation_adds_up_to_the_local_similarity():

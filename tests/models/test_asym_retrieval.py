@@ -101,19 +101,6 @@ def test_training_moves_the_head_alone(registered, samples):
         assert frozen or parameter.grad.abs().sum() > 0, name
 
 
-def test_texts_known_to_be_true_of_an_image_are_not_its_negatives(registered):
-    from lavis_asym.models.asym_retrieval import _known
-
-    texts = {
-        "caption": ["a dog", "A CAT", "a bird"],
-        "positive": ["a dog. a pup", "a", "a bird. a dog"],
-        "siblings": ["a dog\na pup", "a cat\na dog", "a bird\na dog\na pup"],
-        "sources": ["a dog\na pup", "a cat", "a bird\na dog"],
-    }
-    assert _known(texts, "caption").tolist() == [[True, False, False], [True, True, False], [True, False, True]]
-    assert _known(texts, "positive").tolist() == [[True, False, False], [False, True, False], [True, False, True]]
-
-
 @pytest.mark.parametrize(
     "policy",
     [
@@ -129,14 +116,6 @@ def test_whatever_the_policy_draws_trains(registered, policy):
     losses = lavis_asym.load_model().train()(batch(True, policy))
     assert losses["loss"].isfinite() and losses["loss"] > 0
     assert ("loss_positive" in losses) == ("types" not in policy or "I" in policy["types"])
-
-
-def test_a_caption_whose_token_vectors_are_perturbed_is_not_known_to_be_true(registered):
-    from lavis_asym.models.asym_retrieval import _known
-
-    texts = {"negative": ["a dog\na cat", "a cat\na bus"], "siblings": ["a dog", "a cat"]}
-    texts["negative_operator"] = ["zero_token\nreplace_object", "negate\nnegate"]
-    assert _known(texts, "negative").tolist() == [[False, False, False, False], [False, True, True, False]]
 
 
 def saved(model, path, change):

@@ -42,8 +42,11 @@ def gather_texts(tokens: Tensor, mask: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def gather_objects(items: List[Any]) -> List[Any]:
-    """The picklable items of all processes, in the order of their ranks; lists of any length, `items` itself outside a
-    process group."""
+    """The items of all processes, in the order of their ranks; `items` itself outside a process group.
+
+    Args:
+        items: what can be pickled; as many as each process has.
+    """
     if not _distributed():
         return items
     shares: List[List[Any]] = [[]] * dist.get_world_size()

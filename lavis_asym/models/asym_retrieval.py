@@ -82,6 +82,8 @@ class AsymRetrieval(BaseModel):
         self.token_projection = nn.Linear(text_encoder.width, width)
         self.dropout = nn.Dropout(dropout)
         self.fusion = HierarchicalFusion(width, **(fusion or {}))
+        # local similarity alone takes no vectors, and DistributedDataParallel waits for every gradient
+        self.vector_projection.requires_grad_(self.fusion.image_context is not None)
         self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
         self.loss_settings = {"caption_weight": caption_weight, "siblings": siblings, "outranking": outranking}
         self.processors: Dict[str, Dict[str, Any]] = {}

@@ -190,6 +190,18 @@ class NoiseSet(Dataset):
         return {"vector": self.vectors[k], "regions": self.regions[k], "image_id": k, "text_input": self.text[k]}
 
 
+@pytest.mark.parametrize("local_weight", [0, 0.8, 1])
+def test_whatever_is_trained_gets_a_gradient(registered, local_weight):
+    """Else DistributedDataParallel waits for it in vain."""
+    from lavis_asym.models.asym_retrieval import AsymRetrieval
+
+    model = AsymRetrieval(NoiseVision(), NoiseText(), width=16, fusion={"local_weight": local_weight})
+    model.train()(next(iter(DataLoader(NoiseSet(4, seed=0), batch_size=4))))["loss"].backward()
+    without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    assert without == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert len(without) == (2 if local_weight == 1 else 0)
+
+
 def test_trained_on_independent_random_features_it_scores_at_chance(registered):
     """300 steps on noise; held-out noise is ranked at chance, so nothing of a true pair enters its score."""
     from lavis_asym.models.asym_retrieval import AsymRetrieval

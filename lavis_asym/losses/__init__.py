@@ -2,7 +2,7 @@
 
 from lavis_asym.losses.ascl import ascl_loss
 from lavis_asym.losses.contrastive import contrastive_loss
-from lavis_asym.losses.gather import gather, gather_texts
+from lavis_asym.losses.gather import gather, gather_objects, gather_texts
 from lavis_asym.losses.info_nce import info_nce_loss
 from lavis_asym.losses.temperature import Temperature
 from lavis_asym.losses.triplet import triplet_loss, warm_up
@@ -12,6 +12,7 @@ __all__ = [
     "ascl_loss",
     "contrastive_loss",
     "gather",
+    "gather_objects",
     "gather_texts",
     "info_nce_loss",
     "triplet_loss",

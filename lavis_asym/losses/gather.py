@@ -7,7 +7,7 @@ against the gathered texts and gather the scores:
     scores = gather(fusion(image, gather_texts(tokens, mask)));  loss(scores, gather(image_ids), gather(text_ids))
 """
 
-from typing import List, Tuple
+from typing import Any, List, Tuple
 
 import torch
 import torch.distributed as dist
@@ -39,6 +39,19 @@ def gather_texts(tokens: Tensor, mask: Tensor) -> Tuple[Tensor, Tensor]:
         return tokens, mask
     missing = max(_sizes(tokens, dim=1)) - tokens.shape[1]
     return gather(F.pad(tokens, (0, 0, 0, missing))), gather(F.pad(mask, (0, missing)))
+
+
+def gather_objects(items: List[Any]) -> List[Any]:
+    """The items of all processes, in the order of their ranks; `items` itself outside a process group.
+
+    Args:
+        items: what can be pickled; as many as each process has.
+    """
+    if not _distributed():
+        return items
+    shares: List[List[Any]] = [[]] * dist.get_world_size()
+    dist.all_gather_object(shares, items)
+    return [item for share in shares for item in share]
 
 
 class _Gather(torch.autograd.Function):

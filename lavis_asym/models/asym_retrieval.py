@@ -13,8 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor, nn
 
-from lavis_asym.asymmetry import normalise
-from lavis_asym.asymmetry.embedding import EMBEDDING_OPERATORS, perturb
+from lavis_asym.asymmetry.embedding import perturb
 from lavis_asym.encoders import (
     TEXT_ENCODERS,
     VISION_ENCODERS,
@@ -27,11 +26,11 @@ from lavis_asym.encoders import (
 )
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
-from lavis_asym.losses import Temperature, ascl_loss
+from lavis_asym.losses import Temperature, ascl_loss, gather, gather_objects, gather_texts
 from lavis_asym.models import gallery
+from lavis_asym.models.batch import TERMS, known_pairs, read_captions, read_texts, term_columns
 from lavis_asym.models.checkpoint import read_checkpoint
 from lavis_asym.paths import config_path
-from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR
 
 IMAGES_AT_ONCE = 32
 SHOWN_KEYS = 3
@@ -83,6 +82,8 @@ class AsymRetrieval(BaseModel):
         self.token_projection = nn.Linear(text_encoder.width, width)
         self.dropout = nn.Dropout(dropout)
         self.fusion = HierarchicalFusion(width, **(fusion or {}))
+        # local similarity alone takes no vectors, and DistributedDataParallel waits for every gradient
+        self.vector_projection.requires_grad_(self.fusion.image_context is not None)
         self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
         self.loss_settings = {"caption_weight": caption_weight, "siblings": siblings, "outranking": outranking}
         self.processors: Dict[str, Dict[str, Any]] = {}
@@ -123,7 +124,9 @@ class AsymRetrieval(BaseModel):
         return self
 
     def forward(self, samples: Dict[str, Any]) -> Dict[str, Tensor]:
-        """The losses of a batch of N images.
+        """The losses of a batch of N images; while training in several processes, of the batches of all of them joined.
+
+        Every process scores its own images against the texts of all (see `losses.gather`).
 
         Args:
             samples: `image` (N x 3 x S x S) or cached `vector` (N x D) and `regions` (N x R x D); `image_id` (N int);
@@ -133,26 +136,15 @@ class AsymRetrieval(BaseModel):
         """
         image = self.encode_images(samples)
         image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
-        texts = samples["text_input"]
-        if not isinstance(texts, dict):
-            texts = [" ".join(text.split()) for text in texts]
-            texts = {"caption": texts, "siblings": texts}
-        kinds = [kind for kind in ("caption", "negative", "positive", "positive_negative") if kind in texts]
-        columns = {kind: _columns(texts[kind]) for kind in kinds}
-        text = self.encode_texts([text for kind in kinds for text in columns[kind]])
-        operators = [name for kind in kinds for name in _embedding_operators(texts, kind, len(columns[kind]))]
-        text = TextFeatures(perturb(text.tokens, text.mask, operators), text.mask)
-        scores = self.fusion(image, text).split([len(columns[kind]) for kind in kinds], dim=1)
-        scores = dict(zip(kinds, scores))
-        groups = []
-        for kind, negative in (("caption", "negative"), ("positive", "positive_negative")):
-            if kind in kinds:
-                own = [kind, negative] if negative in kinds else [kind]
-                ids = [image_ids.repeat(len(columns[k]) // len(image_ids)) for k in own]
-                ids = torch.cat([i if k == kind else torch.full_like(i, -1) for k, i in zip(own, ids)])
-                known = torch.cat([_known(texts, k) for k in own], dim=1).to(image_ids.device)
-                groups.append((torch.cat([scores[k] for k in own], dim=1), ids, known))
-        caption, positive = groups if len(groups) == 2 else (groups[0], None)
+        texts, captions = read_texts(samples["text_input"], image_ids.tolist()), read_captions(samples["text_input"])
+        text = self.encode_texts([text.text for text in texts])
+        text = TextFeatures(perturb(text.tokens, text.mask, [text.operator for text in texts]), text.mask)
+        if self.training:
+            texts, text = gather_objects(texts), gather_texts(*text)
+        scores, known = self.fusion(image, text), known_pairs(captions, texts).to(image_ids.device)
+        if self.training:
+            scores, known, image_ids = gather(scores), gather(known), gather(image_ids)
+        caption, positive = (term_columns(term, texts, scores, known) for term in TERMS)
         return ascl_loss(caption, positive, image_ids, temperature=self.temperature(), **self.loss_settings)
 
     @torch.no_grad()
@@ -278,35 +270,6 @@ class AsymRetrieval(BaseModel):
                 shown=SHOWN_KEYS,
             )
         self.load_state_dict(state, strict=False)
-
-
-def _columns(texts: Sequence[str]) -> List[str]:
-    """N times K texts joined by SEPARATOR -> K N texts, the first of each image first."""
-    return [text for column in zip(*(joined.split(SEPARATOR) for joined in texts)) for text in column]
-
-
-def _embedding_operators(texts: Dict[str, List[str]], kind: str, count: int) -> List[str]:
-    """What makes each text of a kind false on its token vectors; "" for what its words make true or false."""
-    if f"{kind}_operator" not in texts:
-        return [""] * count
-    return [name if name in EMBEDDING_OPERATORS else "" for name in _columns(texts[f"{kind}_operator"])]
-
-
-def _known(texts: Dict[str, List[str]], kind: str) -> Tensor:
-    """N x K N bool: the text of column j is known to be true of image i, from the image's own captions.
-
-    True where the text equals one of the captions, or is a generated positive whose sources are all among them. What is
-    false on its token vectors only, and a caption still by its words, is known of no image.
-    """
-    captions = [frozenset(map(normalise, siblings.split(SEPARATOR))) for siblings in texts["siblings"]]
-    keys = [normalise(text) for text in _columns(texts[kind])]
-    sources = [frozenset([key]) for key in keys]
-    if kind == "positive":
-        joined = zip(*(groups.split(GROUP_SEPARATOR) for groups in texts["sources"]))
-        sources = [frozenset(map(normalise, group.split(SEPARATOR))) for column in joined for group in column]
-    true_words = torch.tensor([[key in own or source <= own for key, source in zip(keys, sources)] for own in captions])
-    perturbed = torch.tensor([name != "" for name in _embedding_operators(texts, kind, len(keys))])
-    return true_words & ~perturbed
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[List[Any]]:

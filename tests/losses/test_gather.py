@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from lavis_asym.fusion import HierarchicalFusion
-from lavis_asym.losses import contrastive_loss, gather, gather_texts
+from lavis_asym.losses import contrastive_loss, gather, gather_objects, gather_texts
 
 SHARES = (3, 2)
 LENGTHS = ([2, 5, 1], [3, 4])
@@ -80,3 +80,5 @@ def test_without_processes_nothing_changes():
     assert gather(rows) is rows
     tokens, own = gather_texts(rows, mask)
     assert tokens is rows and own is mask
+    items = ["a dog"]
+    assert gather_objects(items) is items

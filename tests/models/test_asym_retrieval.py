@@ -101,19 +101,6 @@ def test_training_moves_the_head_alone(registered, samples):
         assert frozen or parameter.grad.abs().sum() > 0, name
 
 
-def test_texts_known_to_be_true_of_an_image_are_not_its_negatives(registered):
-    from lavis_asym.models.asym_retrieval import _known
-
-    texts = {
-        "caption": ["a dog", "A CAT", "a bird"],
-        "positive": ["a dog. a pup", "a", "a bird. a dog"],
-        "siblings": ["a dog\na pup", "a cat\na dog", "a bird\na dog\na pup"],
-        "sources": ["a dog\na pup", "a cat", "a bird\na dog"],
-    }
-    assert _known(texts, "caption").tolist() == [[True, False, False], [True, True, False], [True, False, True]]
-    assert _known(texts, "positive").tolist() == [[True, False, False], [False, True, False], [True, False, True]]
-
-
 @pytest.mark.parametrize(
     "policy",
     [
@@ -129,14 +116,6 @@ def test_whatever_the_policy_draws_trains(registered, policy):
     losses = lavis_asym.load_model().train()(batch(True, policy))
     assert losses["loss"].isfinite() and losses["loss"] > 0
     assert ("loss_positive" in losses) == ("types" not in policy or "I" in policy["types"])
-
-
-def test_a_caption_whose_token_vectors_are_perturbed_is_not_known_to_be_true(registered):
-    from lavis_asym.models.asym_retrieval import _known
-
-    texts = {"negative": ["a dog\na cat", "a cat\na bus"], "siblings": ["a dog", "a cat"]}
-    texts["negative_operator"] = ["zero_token\nreplace_object", "negate\nnegate"]
-    assert _known(texts, "negative").tolist() == [[False, False, False, False], [False, True, True, False]]
 
 
 def saved(model, path, change):
@@ -209,6 +188,18 @@ class NoiseSet(Dataset):
 
     def __getitem__(self, k):
         return {"vector": self.vectors[k], "regions": self.regions[k], "image_id": k, "text_input": self.text[k]}
+
+
+@pytest.mark.parametrize("local_weight", [0, 0.8, 1])
+def test_whatever_is_trained_gets_a_gradient(registered, local_weight):
+    """Else DistributedDataParallel waits for it in vain."""
+    from lavis_asym.models.asym_retrieval import AsymRetrieval
+
+    model = AsymRetrieval(NoiseVision(), NoiseText(), width=16, fusion={"local_weight": local_weight})
+    model.train()(next(iter(DataLoader(NoiseSet(4, seed=0), batch_size=4))))["loss"].backward()
+    without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    assert without == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert len(without) == (2 if local_weight == 1 else 0)
 
 
 def test_trained_on_independent_random_features_it_scores_at_chance(registered):

@@ -1,6 +1,5 @@
 """The LAVIS task `asym_retrieval`: LAVIS's retrieval task, honest ranks, rSum, a report of every final evaluation."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
@@ -136,9 +135,8 @@ class AsymRetrievalTask(RetrievalTask):
         else:
             result = {**metrics, "protocol": protocol}
             write_result(folder, split_name, result)
-        if find_spec("tensorboard") is not None:
-            step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
-            write_scalars(folder.parent / "tensorboard", split_name, result, step)
+        step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
+        write_scalars(folder.parent / "tensorboard", split_name, result, step)
         if self._cache() is not None:
             own.forget(self.cfg.k_test, self._cache())
         if "two_stage" in result:

@@ -100,6 +100,12 @@ def test_blip_is_evaluated_from_the_command_line(blip, blip_set, scenes_root, tm
     assert "image to text" in capsys.readouterr().out
     assert all((tmp_path / f"val.{kind}").is_file() for kind in ("md", "html", "run.json.gz", "image_to_text.trec"))
     assert len((tmp_path / "val.text_to_image.qrels").read_text().splitlines()) == 30
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert events.Scalars("val/img_r1")[0].value == pytest.approx(result["img_r1"])
+    assert "val/graded/rouge_l/img_ndcg25" in events.Tags()["scalars"], "the sections' figures too"
 
 
 def test_our_model_scores_a_folder_as_it_scores_its_shards(model, scenes_root, image_shards):

@@ -14,8 +14,8 @@ examples:
 
 DIR is in LAVIS's retrieval layout. Equal scores count against the model unless --ties expected. --k-test 0 scores every
 pair exactly; with k only the best k of each query, and what that loses (of our model) is measured on a sample and
-printed. The folder --out gets <split>.json, .md, .html (open it in a browser) and .run.json.gz (for `lavis-asym
-compare`). The same command goes on where it was stopped.
+printed. The folder --out gets <split>.json, .md, .html (open it in a browser), .run.json.gz (for `lavis-asym compare`)
+and, where TensorBoard is installed, tensorboard/. The same command goes on where it was stopped.
 """
 
 import argparse
@@ -99,6 +99,7 @@ def _evaluated(arguments: argparse.Namespace):
     from torch.utils.data import DataLoader
 
     from lavis_asym.assessment import Settings, assess, check_settings, protocol_of, rank
+    from lavis_asym.report import write_scalars
     from lavis_asym.scorers import scorer
 
     model, processors, training = _model(arguments)
@@ -131,6 +132,7 @@ def _evaluated(arguments: argparse.Namespace):
         selection=training.selection,
     )
     result = assess(own, scored, rank(scored, dataset, settings), protocol, settings, arguments.out, arguments.split)
+    write_scalars(arguments.out / "tensorboard", arguments.split, result, step=0)
     if arguments.trec:
         _write_trec(arguments.out, arguments.split)
     own.forget(settings.k_test, arguments.out)

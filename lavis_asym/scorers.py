@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from lavis_asym.encoders import VisionFeatures
 from lavis_asym.models.asym_retrieval import AsymRetrieval
 from lavis_asym.models.gallery import ExactSample
+from lavis_asym.models.shares import join, share
 from lavis_asym.report import Attention, attend
 
 FIRST_STAGE = -2.0  # our scores in two stages lie above it, first scores below
@@ -38,15 +40,28 @@ def scorer(model, loader: DataLoader):
 
 
 class AsymScorer:
-    """`AsymRetrieval`; every image goes through its encoder once, whatever is asked afterwards."""
+    """`AsymRetrieval`; every image goes through its encoder once, whatever is asked afterwards.
+
+    The processes of a group share the encoding and `scores`: each of them makes a scorer and calls it. All else is one
+    process's own.
+    """
 
     def __init__(self, model: AsymRetrieval, loader: DataLoader):
         self.model, self.dataset = model, loader.dataset
-        self._images = model.encode_gallery(loader, len(loader))
+        self._own = share(len(self.dataset))
+        part = DataLoader(
+            Subset(self.dataset, self._own.tolist()),
+            loader.batch_size,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+        )
+        features = model.encode_gallery(part, len(part))
+        self._images = VisionFeatures(*(join(part, len(self.dataset), model.device) for part in features))
 
     def scores(self, k_test: int = 0, cache: Optional[Path] = None) -> Scored:
         """Of the dataset's own texts. With `cache`, a folder, a stopped call goes on; `forget` removes what it left."""
-        found = self.model.score_gallery(self._images, self.dataset.text, k_test, cache and self._rows(cache, k_test))
+        path = cache and self._rows(cache, k_test)
+        found = self.model.score_gallery(self._images, self.dataset.text, k_test, path, shared=True)
         floor = FIRST_STAGE if found.k else -math.inf
         return Scored(found.matrix, found.matrix.T, found.k, floor, found.sample, found.vectors)
 
@@ -75,7 +90,7 @@ class AsymScorer:
             digest.update(part.numpy().tobytes())
         fusion = self.model.fusion
         settings = fusion.heads, fusion.scale_t2i, fusion.scale_i2t, fusion.fixed_weight
-        digest.update(repr((k_test, settings, self.dataset.text, commit())).encode())
+        digest.update(repr((k_test, settings, self.dataset.text, self._own.tolist(), commit())).encode())
         return cache / f"{digest.hexdigest()[:24]}.f32"
 
 

@@ -94,7 +94,7 @@ class AsymRetrievalTask(RetrievalTask):
         return loss
 
     def evaluation(self, model, data_loader, **kwargs) -> Optional[Evaluated]:
-        """The scores of a split in the main process, None in the others."""
+        """The scores of a split in the main process, None in the others, which have shared the work."""
         own = scorer(model, data_loader)
         scored = own.scores(self.cfg.k_test, self._cache())
         return Evaluated(model, own, scored) if is_main_process() else None

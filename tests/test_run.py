@@ -211,6 +211,7 @@ def test_a_stream_needs_runner_iter(scenes_root, storage, capsys):
         (["run.valid_splits=[vall]"], "run.valid_splits: 'vall' is no split"),
         (["datasets.asym_custom.root=nowhere"], "nowhere: no such folder"),
         (["datasets.asym_custom.root="], "datasets.asym_custom.root"),
+        (["run.use_dist_eval_sampler=true"], "run.use_dist_eval_sampler: expected false"),
         (["run.max_epochs=2"], "run.max_epochs: unknown key; did you mean 'run.max_epoch'"),
         (["datasets.asym_custom.data_type=pixels"], "data_type: expected 'features' or 'images', got 'pixels'"),
     ],

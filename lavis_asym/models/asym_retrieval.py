@@ -205,11 +205,16 @@ class AsymRetrieval(BaseModel):
             return gallery.encode_gallery(self, batches, count)
 
     def score_gallery(
-        self, images: VisionFeatures, texts: Sequence[str], k: int = 0, path: Optional[Path] = None
+        self,
+        images: VisionFeatures,
+        texts: Sequence[str],
+        k: int = 0,
+        path: Optional[Path] = None,
+        shared: bool = False,
     ) -> gallery.GalleryScores:
         """See `gallery.score_gallery`."""
         with self._evaluating():
-            return gallery.score_gallery(self, images, texts, k, path)
+            return gallery.score_gallery(self, images, texts, k, path, shared)
 
     def score_own(self, images: VisionFeatures, texts: Sequence[Sequence[str]]) -> List[np.ndarray]:
         """See `gallery.score_own`."""

@@ -95,8 +95,8 @@ class AsymRetrievalTask(RetrievalTask):
 
     def evaluation(self, model, data_loader, **kwargs) -> Optional[Evaluated]:
         """The scores of a split in the main process, None in the others, which have shared the work."""
-        own = scorer(model, data_loader)
-        scored = own.scores(self.cfg.k_test, self._cache())
+        own = scorer(model, data_loader, self._cache())
+        scored = own.scores(self.cfg.k_test)
         return Evaluated(model, own, scored) if is_main_process() else None
 
     def after_evaluation(self, val_result, split_name, epoch, **kwargs):
@@ -128,8 +128,7 @@ class AsymRetrievalTask(RetrievalTask):
             write_result(folder, split_name, result)
         step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
         write_scalars(folder.parent / "tensorboard", split_name, result, step)
-        if self._cache() is not None:
-            own.forget(self.cfg.k_test, self._cache())
+        own.forget(self.cfg.k_test)
         if "two_stage" in result:
             tqdm.write(two_stage_line(result["two_stage"]))
         return metrics
@@ -140,8 +139,8 @@ class AsymRetrievalTask(RetrievalTask):
         return Settings(**{**given, "choices": tuple(given["choices"]), **more})
 
     def _cache(self) -> Optional[Path]:
-        """Where `lavis.evaluate` keeps its rows, so that it goes on after a stop."""
-        if not self.cfg.evaluate or not is_main_process():
+        """Where `lavis.evaluate` keeps features and rows, so that it goes on after a stop."""
+        if not self.cfg.evaluate:
             return None
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / "scores"
 

@@ -118,8 +118,9 @@ def _evaluated(arguments: argparse.Namespace):
         seed=arguments.seed,
     )
     check_settings(settings, {arguments.split: dataset}, tested=arguments.split)
-    own = scorer(model, DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater))
-    scored = own.scores(settings.k_test, arguments.out)
+    loader = DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater)
+    own = scorer(model, loader, cache=arguments.out)
+    scored = own.scores(settings.k_test)
     protocol = protocol_of(
         model,
         dataset,
@@ -135,7 +136,7 @@ def _evaluated(arguments: argparse.Namespace):
     write_scalars(arguments.out / "tensorboard", arguments.split, result, step=0)
     if arguments.trec:
         _write_trec(arguments.out, arguments.split)
-    own.forget(settings.k_test, arguments.out)
+    own.forget(settings.k_test)
     return result
 
 

@@ -199,10 +199,12 @@ class AsymRetrieval(BaseModel):
         scores = self.score_gallery(images, data_loader.dataset.text, task_cfg.get("k_test", 0)).matrix
         return scores, scores.T
 
-    def encode_gallery(self, batches: Iterable[Dict[str, Any]], count: int) -> VisionFeatures:
-        """See `gallery.encode_gallery`; `batches` are as `forward` takes them."""
+    def encode_gallery(
+        self, batches: Iterable[Dict[str, Any]], count: int, folder: Optional[Path] = None
+    ) -> VisionFeatures:
+        """See `gallery.encode_gallery`."""
         with self._evaluating():
-            return gallery.encode_gallery(self, batches, count)
+            return gallery.encode_gallery(self, batches, count, folder)
 
     def score_gallery(
         self,

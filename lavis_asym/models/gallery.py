@@ -1,7 +1,7 @@
 """Scores of a whole gallery: every image with every text, all exactly or in two stages, on where it was stopped."""
 
 from pathlib import Path
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from lavis_asym.errors import UserError
 from lavis_asym.fusion import two_stage
 from lavis_asym.fusion.head import PreparedTexts
 from lavis_asym.fusion.texts import even_slices
+from lavis_asym.models.kept import Rows, kept_features
 from lavis_asym.models.shares import join, share
 
 TEXTS_AT_ONCE = 256
@@ -39,45 +40,15 @@ class GalleryScores(NamedTuple):
     vectors: Tuple[np.ndarray, ...] = ()  # N x D and M x D, query-independent: see `two_stage.global_vectors`
 
 
-class Rows:
-    """N x C float32 that fill up from the top; each is appended to a file, if given, and found there after a stop.
+def encode_gallery(model, batches: Iterable, count: int, folder: Optional[Path] = None) -> VisionFeatures:
+    """Projected features of N images, on the CPU.
 
-    Raises:
-        UserError: the file cannot be written.
+    Args:
+        batches: as `AsymRetrieval.forward` takes them; `count` of them.
+        folder: where a stopped call finds its batches again, of these weights alone; None keeps nothing.
     """
-
-    def __init__(self, shape: Sequence[int], path: Optional[Path] = None):
-        self.values, self.done, self.path = np.empty(shape, np.float32), 0, path
-        if path is not None and path.is_file():
-            found = np.fromfile(path, np.float32)
-            self.done = min(len(found) // shape[1], shape[0])
-            self.values[: self.done] = found[: self.done * shape[1]].reshape(self.done, shape[1])
-
-    def missing(self, size: int) -> Iterator[slice]:
-        """Slices of at most `size` rows that are not done yet, in order."""
-        for start in range(self.done, len(self.values), size):
-            yield slice(start, min(start + size, len(self.values)))
-
-    def append(self, rows: np.ndarray) -> None:
-        own = slice(self.done, self.done + len(rows))
-        self.values[own] = rows
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path, "r+b" if self.path.is_file() else "wb") as stream:
-                    stream.seek(own.start * self.values.shape[1] * self.values.itemsize)
-                    stream.write(self.values[own].tobytes())
-            except OSError as error:
-                raise UserError(f"{self.path}: cannot be written ({error}); make room, or set LAVIS_CACHE") from None
-        self.done = own.stop
-
-
-def encode_gallery(model, batches: Iterable, count: int) -> VisionFeatures:
-    """Projected features of N images, on the CPU."""
-    parts = []
-    for batch in tqdm(batches, "Encoding images", count, leave=False, unit=" batches"):
-        parts.append([part.cpu() for part in model.encode_images(batch)])
-    return VisionFeatures(*map(torch.cat, zip(*parts)))
+    progress = tqdm(batches, "Encoding images", count, leave=False, unit=" batches")
+    return VisionFeatures(*map(torch.cat, zip(*(kept_features(model, batch, folder) for batch in progress))))
 
 
 def score_gallery(

@@ -146,6 +146,36 @@ def test_a_file_that_cannot_be_written_is_named(model, images, tmp_path):
         gallery.score_gallery(model, images, TEXTS, 0, tmp_path / "file" / "scores.f32")
 
 
+def test_a_stopped_encoding_goes_on(tmp_path):
+    class Stopping(Model):
+        def encode_images(self, batch):
+            if len(self.encoded) == 3:
+                raise KeyboardInterrupt
+            return super().encode_images(batch)
+
+    dataset, folder = Photos(), tmp_path / "new"
+    model, loader = Model(), DataLoader(dataset, batch_size=4)
+    whole = model.encode_gallery(loader, 8)
+    with pytest.raises(KeyboardInterrupt):
+        Stopping().encode_gallery(loader, 8, folder)
+    next(folder.iterdir()).write_bytes(b"not whole")
+    again = Model()
+    found = again.encode_gallery(loader, 8, folder)
+    assert again.encoded == [4] * 5 + [3], "two of the three batches that were done are found again"
+    assert all(map(torch.equal, found, whole))
+
+    dataset.pixels = dataset.pixels + (torch.arange(31) == 5)[:, None, None]  # another photo of the same name
+    third = Model()
+    assert torch.equal(third.encode_gallery(loader, 8, folder).vectors[5], dataset.pixels[5, 0])
+    assert third.encoded == [4], "its batch alone is encoded again"
+
+
+def test_features_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/.*safetensors: cannot be written"):
+        Model().encode_gallery(DataLoader(Photos(), batch_size=4), 8, tmp_path / "file")
+
+
 def test_each_image_with_its_own_texts(model, images, exact):
     texts = [TEXTS[k : k + k % 4] + TEXTS[k : k + k % 4][:1] for k in range(30)]
     for image, (own, scores) in enumerate(zip(texts, gallery.score_own(model, images, texts))):

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--root", type=Path, metavar="DIR", help="in LAVIS's layout: val.json or test.json, and images/")
     data.add_argument("--shards", type=Path, metavar="DIR", help="that lavis-asym pack or features wrote")
-    data.add_argument("--scores", type=Path, metavar="FILE", help="a run file, to score again")
+    data.add_argument("--scores", type=Path, metavar="FILE", help="a run file, to score again; takes --ties alone")
     parser.add_argument("--split", default="val", help="val (default) or test")
     parser.add_argument("--model", default="asym_retrieval", help="its name in LAVIS (default: asym_retrieval)")
     parser.add_argument("--model-type", help="of the model, such as coco; ours: tiny, or what the checkpoint says")
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lavis_asym.run import quiet
 
     if arguments.scores:
+        _refuse_beside_scores(arguments)
         metrics, protocol = _scored_again(arguments.scores, arguments.ties)
         print(f"{protocol_line(protocol)}\n{recall_table(metrics)}")
         return
@@ -88,6 +89,18 @@ def run(arguments: argparse.Namespace) -> None:
 
         print(two_stage_line(result["two_stage"]))
     print(f"Results: {arguments.out / arguments.split}.json, .md, .html and .run.json.gz")
+
+
+def _refuse_beside_scores(arguments: argparse.Namespace) -> None:
+    """Raise UserError if there are options that say nothing about a finished evaluation."""
+    from lavis_asym.errors import UserError
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    alone = vars(parser.parse_args(["--scores", str(arguments.scores), "--ties", arguments.ties]))
+    others = [f"--{name.replace('_', '-')}" for name, value in alone.items() if getattr(arguments, name) != value]
+    if others:
+        raise UserError(f"{', '.join(others)}: cannot go with --scores, which takes --ties alone and no model")
 
 
 def _scored_again(path: Path, ties: str):

@@ -201,6 +201,8 @@ def _range_problems(config: DictConfig) -> Iterator[str]:
         value = OmegaConf.select(config.run, key)
         if value < least:
             yield f"run.{key}: expected at least {least}, got {value}"
+    if config.run.use_dist_eval_sampler:
+        yield "run.use_dist_eval_sampler: expected false; a retrieval evaluation needs every image in its gallery"
 
 
 def _evaluation_problems(config: DictConfig) -> Iterator[str]:

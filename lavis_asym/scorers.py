@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from lavis_asym.encoders import VisionFeatures
 from lavis_asym.models.asym_retrieval import AsymRetrieval
 from lavis_asym.models.gallery import ExactSample
+from lavis_asym.models.shares import join, share
 from lavis_asym.report import Attention, attend
 
 FIRST_STAGE = -2.0  # our scores in two stages lie above it, first scores below
@@ -32,27 +35,53 @@ class Scored(NamedTuple):
     vectors: Tuple[np.ndarray, ...] = ()  # of images and texts, where the model has such
 
 
-def scorer(model, loader: DataLoader):
-    """The scorer that fits the model. `loader` goes through a LAVIS retrieval evaluation set, images in order."""
-    return (AsymScorer if isinstance(model, AsymRetrieval) else LavisScorer)(model, loader)
+def scorer(model, loader: DataLoader, cache: Optional[Path] = None):
+    """The scorer that fits the model.
+
+    Args:
+        loader: goes through a LAVIS retrieval evaluation set, images in order.
+        cache: a folder where a stopped evaluation by our model finds what it had; `forget` removes that.
+    """
+    return AsymScorer(model, loader, cache) if isinstance(model, AsymRetrieval) else LavisScorer(model, loader)
 
 
 class AsymScorer:
-    """`AsymRetrieval`; every image goes through its encoder once, whatever is asked afterwards."""
+    """`AsymRetrieval`; every image goes through its encoder once, whatever is asked afterwards.
 
-    def __init__(self, model: AsymRetrieval, loader: DataLoader):
+    The processes of a group share the encoding and `scores`: each of them makes a scorer and calls it. All else is one
+    process's own.
+
+    Args:
+        loader, cache: see `scorer`.
+    """
+
+    def __init__(self, model: AsymRetrieval, loader: DataLoader, cache: Optional[Path] = None):
         self.model, self.dataset = model, loader.dataset
-        self._images = model.encode_gallery(loader, len(loader))
+        self._kept = None if cache is None else cache / self._name()
+        self._own = share(len(self.dataset))
+        shared = DataLoader(
+            Subset(self.dataset, self._own.tolist()),
+            loader.batch_size,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+        )
+        features = model.encode_gallery(shared, len(shared), self._kept)
+        self._images = VisionFeatures(*(join(part, len(self.dataset), model.device) for part in features))
 
-    def scores(self, k_test: int = 0, cache: Optional[Path] = None) -> Scored:
-        """Of the dataset's own texts. With `cache`, a folder, a stopped call goes on; `forget` removes what it left."""
-        found = self.model.score_gallery(self._images, self.dataset.text, k_test, cache and self._rows(cache, k_test))
+    def scores(self, k_test: int = 0) -> Scored:
+        """Of the dataset's own texts."""
+        path = None if self._kept is None else self._kept / self._rows(k_test)
+        found = self.model.score_gallery(self._images, self.dataset.text, k_test, path, shared=True)
         floor = FIRST_STAGE if found.k else -math.inf
         return Scored(found.matrix, found.matrix.T, found.k, floor, found.sample, found.vectors)
 
-    def forget(self, k_test: int, cache: Path) -> None:
-        """Remove the rows that `scores` kept."""
-        self._rows(cache, k_test).unlink(missing_ok=True)
+    def forget(self, k_test: int = 0) -> None:
+        """Remove the features, and the rows of this `k_test`, that all processes kept."""
+        if self._kept is not None:
+            for path in (*self._kept.glob("*.safetensors*"), *self._kept.glob(f"k{k_test}-*")):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # never made, or another k's rows are in it
+                self._kept.rmdir()
 
     def score_all(self, texts: Sequence[str]) -> np.ndarray:
         """N x len(texts), exact."""
@@ -68,15 +97,20 @@ class AsymScorer:
         """Where the words of a text look in an image."""
         return attend(self.model, number, photo, text)
 
-    def _rows(self, cache: Path, k_test: int) -> Path:
-        """A name of weights, settings, images and texts together."""
-        digest = hashlib.sha256(weights_fingerprint(self.model).encode())
-        for part in self._images:
-            digest.update(part.numpy().tobytes())
+    def _name(self) -> str:
+        """Of the weights, the code, the images and the texts together."""
+        code = self.model.vision_encoder.fingerprint, commit()
+        parts = weights_fingerprint(self.model), code, list(self.dataset.image), list(self.dataset.text)
+        return f"unfinished-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+
+    def _rows(self, k_test: int) -> str:
+        """Of the settings, the images' features and this process's share of them together."""
         fusion = self.model.fusion
         settings = fusion.heads, fusion.scale_t2i, fusion.scale_i2t, fusion.fixed_weight
-        digest.update(repr((k_test, settings, self.dataset.text, commit())).encode())
-        return cache / f"{digest.hexdigest()[:24]}.f32"
+        digest = hashlib.sha256(repr((settings, self._own.tolist())).encode())
+        for part in self._images:
+            digest.update(part.numpy().tobytes())
+        return f"k{k_test}-{digest.hexdigest()[:24]}.f32"
 
 
 class LavisScorer:
@@ -90,15 +124,15 @@ class LavisScorer:
     def __init__(self, model, loader: DataLoader):
         self.model, self.dataset, self.loader = model, loader.dataset, loader
 
-    def scores(self, k_test: int = 0, cache: Optional[Path] = None) -> Scored:
-        """Of the dataset's own texts; nothing is kept in `cache`.
+    def scores(self, k_test: int = 0) -> Scored:
+        """Of the dataset's own texts.
 
         Args:
             k_test: clipped to the number of images and of texts, the most that the models take; 0 is that number.
         """
         return self._scores(self.loader, k_test)
 
-    def forget(self, k_test: int, cache: Path) -> None:
+    def forget(self, k_test: int = 0) -> None:
         """Nothing was kept."""
 
     def score_all(self, texts: Sequence[str]) -> np.ndarray:

@@ -1,8 +1,7 @@
 """The LAVIS task `asym_retrieval`: LAVIS's retrieval task, honest ranks, rSum, a report of every final evaluation."""
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from lavis.common.dist_utils import get_world_size, is_main_process
 from lavis.common.registry import registry
@@ -57,13 +56,14 @@ class AsymRetrievalTask(RetrievalTask):
         return task
 
     def build_datasets(self, cfg) -> Dict[str, Dict[str, Any]]:
-        """LAVIS's; then checks that every split of the run is there and that no worker goes without a shard.
+        """LAVIS's; then checks that every split of the run is there and can be used, see below and `check_settings`.
 
         Fills in `run.test_splits` where it is null.
         """
         datasets = super().build_datasets(cfg)
         run = cfg.run_cfg
-        splits = {split for dataset in datasets.values() for split in dataset}
+        _check_joined(datasets, training=not run.evaluate)
+        splits = {split: data for dataset in datasets.values() for split, data in dataset.items()}
         if run.test_splits is None:
             run.test_splits = [split for split in ("val", "test") if split in splits]
         wanted = {"test_splits": list(run.test_splits)}
@@ -76,20 +76,10 @@ class AsymRetrievalTask(RetrievalTask):
                         f"run.{key}: {name!r} is no split of {', '.join(datasets)}, which has "
                         f"{', '.join(sorted(splits))}; add {name}.json or set run.{key}"
                     )
-        for name, dataset in datasets.items():
-            evaluated = {split: dataset[split] for split in run.test_splits if split in dataset}
-            check_settings(self._settings(), evaluated)
-            stream = dataset.get("train")
-            readers = max(1, run.num_workers) * get_world_size()
-            if isinstance(stream, TrainStream) and not run.evaluate and len(stream.shards) < readers:
-                more = f"set datasets.{name}.train_shards={readers}"
-                if "train_shards" not in cfg.datasets_cfg[name]:
-                    more = f"pack again with --shard-samples {max(1, stream.n_images // readers)}"
-                raise UserError(
-                    f"datasets.{name}: {len(stream.shards)} train shards for run.num_workers={run.num_workers} x "
-                    f"{get_world_size()} processes, at least {readers} are needed; {more} (the split has "
-                    f"{stream.n_images} images), or fewer workers"
-                )
+        check_settings(self._settings(), {split: splits[split] for split in run.test_splits})
+        if not run.evaluate:
+            for name, dataset in datasets.items():
+                _check_shards(name, dataset.get("train"), cfg)
         return datasets
 
     def train_step(self, model, samples):
@@ -104,9 +94,9 @@ class AsymRetrievalTask(RetrievalTask):
         return loss
 
     def evaluation(self, model, data_loader, **kwargs) -> Optional[Evaluated]:
-        """The scores of a split in the main process, None in the others."""
-        own = scorer(model, data_loader)
-        scored = own.scores(self.cfg.k_test, self._cache())
+        """The scores of a split in the main process, None in the others, which have shared the work."""
+        own = scorer(model, data_loader, self._cache())
+        scored = own.scores(self.cfg.k_test)
         return Evaluated(model, own, scored) if is_main_process() else None
 
     def after_evaluation(self, val_result, split_name, epoch, **kwargs):
@@ -136,11 +126,9 @@ class AsymRetrievalTask(RetrievalTask):
         else:
             result = {**metrics, "protocol": protocol}
             write_result(folder, split_name, result)
-        if find_spec("tensorboard") is not None:
-            step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
-            write_scalars(folder.parent / "tensorboard", split_name, result, step)
-        if self._cache() is not None:
-            own.forget(self.cfg.k_test, self._cache())
+        step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
+        write_scalars(folder.parent / "tensorboard", split_name, result, step)
+        own.forget(self.cfg.k_test)
         if "two_stage" in result:
             tqdm.write(two_stage_line(result["two_stage"]))
         return metrics
@@ -151,7 +139,42 @@ class AsymRetrievalTask(RetrievalTask):
         return Settings(**{**given, "choices": tuple(given["choices"]), **more})
 
     def _cache(self) -> Optional[Path]:
-        """Where `lavis.evaluate` keeps its rows, so that it goes on after a stop."""
-        if not self.cfg.evaluate or not is_main_process():
+        """Where `lavis.evaluate` keeps features and rows, so that it goes on after a stop."""
+        if not self.cfg.evaluate:
             return None
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / "scores"
+
+
+def _check_joined(datasets: Mapping[str, Mapping[str, Any]], training: bool) -> None:
+    """LAVIS evaluates a split on one data set, and chains streams: behind one that never ends no other is read.
+
+    Raises:
+        UserError: several data sets with the same split but train, or with a stream to train on.
+    """
+    for split in dict.fromkeys(split for dataset in datasets.values() for split in dataset):
+        names = [name for name, dataset in datasets.items() if split in dataset]
+        streams = [name for name in names if isinstance(datasets[name][split], TrainStream)]
+        if split != "train" and len(names) > 1:
+            raise UserError(
+                f"datasets: {' and '.join(names)} each have a split {split}, which LAVIS takes from one data set only; "
+                f"name one of them, or leave {split} out of the others"
+            )
+        if training and len(streams) > 1:
+            raise UserError(
+                f"datasets: {' and '.join(streams)} each stream their train split without an end, so LAVIS would read "
+                "the first of them alone; put their images and annotations into one folder and pack that"
+            )
+
+
+def _check_shards(name: str, stream: Any, cfg: Any) -> None:
+    """Raise UserError if a worker of a process would go without a shard of a train stream."""
+    readers = max(1, cfg.run_cfg.num_workers) * get_world_size()
+    if isinstance(stream, TrainStream) and len(stream.shards) < readers:
+        more = f"set datasets.{name}.train_shards={readers}"
+        if "train_shards" not in cfg.datasets_cfg[name]:
+            more = f"pack again with --shard-samples {max(1, stream.n_images // readers)}"
+        raise UserError(
+            f"datasets.{name}: {len(stream.shards)} train shards for run.num_workers={cfg.run_cfg.num_workers} x "
+            f"{get_world_size()} processes, at least {readers} are needed; {more} (the split has "
+            f"{stream.n_images} images), or fewer workers"
+        )

@@ -211,6 +211,7 @@ def test_a_stream_needs_runner_iter(scenes_root, storage, capsys):
         (["run.valid_splits=[vall]"], "run.valid_splits: 'vall' is no split"),
         (["datasets.asym_custom.root=nowhere"], "nowhere: no such folder"),
         (["datasets.asym_custom.root="], "datasets.asym_custom.root"),
+        (["run.use_dist_eval_sampler=true"], "run.use_dist_eval_sampler: expected false"),
         (["run.max_epochs=2"], "run.max_epochs: unknown key; did you mean 'run.max_epoch'"),
         (["datasets.asym_custom.data_type=pixels"], "data_type: expected 'features' or 'images', got 'pixels'"),
     ],
@@ -220,6 +221,61 @@ def test_a_fault_stops_before_training_with_one_message(scenes_root, storage, ca
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not Path("out").exists()
+
+
+def beside_scenes(root, storage, tmp_path):
+    """The configuration of a run on the scenes, as `asym_custom`, and on others, as `asym_scenes`."""
+    custom = {"root": str(root), "storage": str(storage), "train_shards": 4}
+    others = {"counts": {"train": 4, "val": 2, "test": 2}, "storage": str(tmp_path / "others"), "train_shards": 1}
+    evaluation = {"probe": False, "graded": False, "resamples": 0}
+    config = {
+        "model": {"arch": "asym_retrieval"},
+        "datasets": {"asym_custom": custom, "asym_scenes": others},
+        "run": {"max_epoch": 1, "batch_size_train": 8, "output_dir": "out", "evaluation": evaluation},
+    }
+    path = tmp_path / "both.yaml"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def only(splits, tmp_path, monkeypatch):
+    """Let the data set `asym_scenes` have these splits alone."""
+    from lavis.common.registry import registry
+
+    from lavis_asym.data.builders import ScenesBuilder
+
+    monkeypatch.setitem(registry.mapping["paths"], "cache_root", str(tmp_path / "cache"))
+    build = ScenesBuilder.build
+    monkeypatch.setattr(
+        ScenesBuilder, "build", lambda self: {split: data for split, data in build(self).items() if split in splits}
+    )
+
+
+@pytest.mark.parametrize(
+    "verb, splits, message",
+    [
+        ("train", ["val"], "asym_custom and asym_scenes each have a split val"),
+        ("evaluate", ["test"], "asym_custom and asym_scenes each have a split test"),
+        ("train", ["train"], "asym_custom and asym_scenes each stream their train split"),
+    ],
+)
+def test_data_sets_that_lavis_cannot_join_are_refused(
+    scenes_root, storage, tmp_path, monkeypatch, capsys, verb, splits, message
+):
+    only(splits, tmp_path, monkeypatch)
+    assert main(verb, ["--cfg-path", str(beside_scenes(scenes_root, storage, tmp_path))]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_settings_are_checked_against_the_splits_of_all_data_sets(scenes_root, storage, tmp_path, monkeypatch):
+    """Choices for val do not have to be of a data set that has train alone."""
+    only(["train"], tmp_path, monkeypatch)
+    image = json.loads((scenes_root / "val.json").read_text())[0]["image"]
+    choice = {"image": image, "question": "what?", "answer": "a star", "wrong": ["a heart"]}
+    (tmp_path / "choices.json").write_text(json.dumps([choice]))
+    path = beside_scenes(scenes_root, storage, tmp_path)
+    assert run("evaluate", path, f"run.evaluation.choices=[{tmp_path}/choices.json]", "run.test_splits=[val]") == 0
+    assert set(results()[1]) == {"val"}
 
 
 def test_a_checkpoint_of_another_architecture_stops_the_run(trained, scenes_root, storage, capsys):

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from lavis_asym.data.evaluation_set import EvaluationSet, FolderSet
 from lavis_asym.data.layout import read_layout
-from lavis_asym.scorers import AsymScorer, LavisScorer, photo_of, scorer, weights_fingerprint
+from lavis_asym.scorers import LavisScorer, photo_of, scorer, weights_fingerprint
 
 WORDS = "a an the red green blue yellow circle square star heart two three above below and on of left right".split()
 
@@ -100,6 +100,12 @@ def test_blip_is_evaluated_from_the_command_line(blip, blip_set, scenes_root, tm
     assert "image to text" in capsys.readouterr().out
     assert all((tmp_path / f"val.{kind}").is_file() for kind in ("md", "html", "run.json.gz", "image_to_text.trec"))
     assert len((tmp_path / "val.text_to_image.qrels").read_text().splitlines()) == 30
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert events.Scalars("val/img_r1")[0].value == pytest.approx(result["img_r1"])
+    assert "val/graded/rouge_l/img_ndcg25" in events.Tags()["scalars"], "the sections' figures too"
 
 
 def test_our_model_scores_a_folder_as_it_scores_its_shards(model, scenes_root, image_shards):
@@ -130,17 +136,20 @@ def test_a_photo_that_is_broken_or_gone_spoils_no_report(feature_shards, model, 
     assert photo_of(dataset, 0) is None and photo_of(dataset, 1) is None
 
 
-def test_a_stopped_evaluation_of_our_model_leaves_rows_until_it_is_forgotten(model, feature_shards, tmp_path):
-    dataset = EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"])
-    own = AsymScorer(model, loader_of(dataset))
-    scored = own.scores(0, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
-    assert (own.scores(0, tmp_path).i2t == scored.i2t).all()
-    own.scores(2, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2, "another k has rows of its own"
-    own.forget(0, tmp_path)
-    own.forget(2, tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_what_an_evaluation_keeps_is_gone_when_it_is_forgotten(model, image_shards, feature_shards, tmp_path):
+    processors = model.processors["vis"]["eval"], model.processors["text"]["eval"]
+    for shards, batches in ((image_shards, 2), (feature_shards, 0)):  # cached features are not kept once more
+        own = scorer(model, loader_of(EvaluationSet(shards, "val", *processors)), tmp_path)
+        scored = own.scores(0)
+        assert (own.scores(0).i2t == scored.i2t).all()
+        own.scores(2)
+        (folder,) = tmp_path.iterdir()
+        assert len(list(folder.glob("*.safetensors"))) == batches
+        assert len(list(folder.glob("*.f32"))) == 2, "another k has rows of its own"
+        own.forget(2)
+        assert [path.name[:3] for path in folder.iterdir()] == ["k0-"]
+        own.forget(0)
+        assert not list(tmp_path.iterdir())
 
 
 def test_the_fingerprint_is_of_weights_and_names():

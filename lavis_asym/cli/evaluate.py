@@ -14,8 +14,8 @@ examples:
 
 DIR is in LAVIS's retrieval layout. Equal scores count against the model unless --ties expected. --k-test 0 scores every
 pair exactly; with k only the best k of each query, and what that loses (of our model) is measured on a sample and
-printed. The folder --out gets <split>.json, .md, .html (open it in a browser) and .run.json.gz (for `lavis-asym
-compare`). The same command goes on where it was stopped.
+printed. The folder --out gets <split>.json, .md, .html (open it in a browser), .run.json.gz (for `lavis-asym compare`)
+and, where TensorBoard is installed, tensorboard/. The same command goes on where it was stopped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--root", type=Path, metavar="DIR", help="in LAVIS's layout: val.json or test.json, and images/")
     data.add_argument("--shards", type=Path, metavar="DIR", help="that lavis-asym pack or features wrote")
-    data.add_argument("--scores", type=Path, metavar="FILE", help="a run file, to score again")
+    data.add_argument("--scores", type=Path, metavar="FILE", help="a run file, to score again; takes --ties alone")
     parser.add_argument("--split", default="val", help="val (default) or test")
     parser.add_argument("--model", default="asym_retrieval", help="its name in LAVIS (default: asym_retrieval)")
     parser.add_argument("--model-type", help="of the model, such as coco; ours: tiny, or what the checkpoint says")
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lavis_asym.run import quiet
 
     if arguments.scores:
+        _refuse_beside_scores(arguments)
         metrics, protocol = _scored_again(arguments.scores, arguments.ties)
         print(f"{protocol_line(protocol)}\n{recall_table(metrics)}")
         return
@@ -90,6 +91,18 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"Results: {arguments.out / arguments.split}.json, .md, .html and .run.json.gz")
 
 
+def _refuse_beside_scores(arguments: argparse.Namespace) -> None:
+    """Raise UserError if there are options that say nothing about a finished evaluation."""
+    from lavis_asym.errors import UserError
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    alone = vars(parser.parse_args(["--scores", str(arguments.scores), "--ties", arguments.ties]))
+    others = [f"--{name.replace('_', '-')}" for name, value in alone.items() if getattr(arguments, name) != value]
+    if others:
+        raise UserError(f"{', '.join(others)}: cannot go with --scores, which takes --ties alone and no model")
+
+
 def _scored_again(path: Path, ties: str):
     run = read_run(path)
     return run.ranked.metrics(ties), {**run.protocol, "ties": ties}
@@ -99,6 +112,7 @@ def _evaluated(arguments: argparse.Namespace):
     from torch.utils.data import DataLoader
 
     from lavis_asym.assessment import Settings, assess, check_settings, protocol_of, rank
+    from lavis_asym.report import write_scalars
     from lavis_asym.scorers import scorer
 
     model, processors, training = _model(arguments)
@@ -117,8 +131,9 @@ def _evaluated(arguments: argparse.Namespace):
         seed=arguments.seed,
     )
     check_settings(settings, {arguments.split: dataset}, tested=arguments.split)
-    own = scorer(model, DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater))
-    scored = own.scores(settings.k_test, arguments.out)
+    loader = DataLoader(dataset, arguments.batch_size, collate_fn=dataset.collater)
+    own = scorer(model, loader, cache=arguments.out)
+    scored = own.scores(settings.k_test)
     protocol = protocol_of(
         model,
         dataset,
@@ -131,9 +146,10 @@ def _evaluated(arguments: argparse.Namespace):
         selection=training.selection,
     )
     result = assess(own, scored, rank(scored, dataset, settings), protocol, settings, arguments.out, arguments.split)
+    write_scalars(arguments.out / "tensorboard", arguments.split, result, step=0)
     if arguments.trec:
         _write_trec(arguments.out, arguments.split)
-    own.forget(settings.k_test, arguments.out)
+    own.forget(settings.k_test)
     return result
 
 

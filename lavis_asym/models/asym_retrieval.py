@@ -191,17 +191,24 @@ class AsymRetrieval(BaseModel):
         scores = self.score_gallery(images, data_loader.dataset.text, task_cfg.get("k_test", 0)).matrix
         return scores, scores.T
 
-    def encode_gallery(self, batches: Iterable[Dict[str, Any]], count: int) -> VisionFeatures:
-        """See `gallery.encode_gallery`; `batches` are as `forward` takes them."""
+    def encode_gallery(
+        self, batches: Iterable[Dict[str, Any]], count: int, folder: Optional[Path] = None
+    ) -> VisionFeatures:
+        """See `gallery.encode_gallery`."""
         with self._evaluating():
-            return gallery.encode_gallery(self, batches, count)
+            return gallery.encode_gallery(self, batches, count, folder)
 
     def score_gallery(
-        self, images: VisionFeatures, texts: Sequence[str], k: int = 0, path: Optional[Path] = None
+        self,
+        images: VisionFeatures,
+        texts: Sequence[str],
+        k: int = 0,
+        path: Optional[Path] = None,
+        shared: bool = False,
     ) -> gallery.GalleryScores:
         """See `gallery.score_gallery`."""
         with self._evaluating():
-            return gallery.score_gallery(self, images, texts, k, path)
+            return gallery.score_gallery(self, images, texts, k, path, shared)
 
     def score_own(self, images: VisionFeatures, texts: Sequence[Sequence[str]]) -> List[np.ndarray]:
         """See `gallery.score_own`."""

@@ -1,10 +1,11 @@
 """Scores of a whole gallery: every image with every text, all exactly or in two stages, on where it was stopped."""
 
 from pathlib import Path
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+from lavis.common.dist_utils import get_rank
 from torch import Tensor
 from tqdm import tqdm
 
@@ -13,6 +14,8 @@ from lavis_asym.errors import UserError
 from lavis_asym.fusion import two_stage
 from lavis_asym.fusion.head import PreparedTexts
 from lavis_asym.fusion.texts import even_slices
+from lavis_asym.models.kept import Rows, kept_features
+from lavis_asym.models.shares import join, share
 
 TEXTS_AT_ONCE = 256
 IMAGES_AT_ONCE = 32
@@ -37,49 +40,24 @@ class GalleryScores(NamedTuple):
     vectors: Tuple[np.ndarray, ...] = ()  # N x D and M x D, query-independent: see `two_stage.global_vectors`
 
 
-class Rows:
-    """N x C float32 that fill up from the top; each is appended to a file, if given, and found there after a stop.
+def encode_gallery(model, batches: Iterable, count: int, folder: Optional[Path] = None) -> VisionFeatures:
+    """Projected features of N images, on the CPU.
 
-    Raises:
-        UserError: the file cannot be written.
+    Args:
+        batches: as `AsymRetrieval.forward` takes them; `count` of them.
+        folder: where a stopped call finds its batches again, of these weights alone; None keeps nothing.
     """
-
-    def __init__(self, shape: Sequence[int], path: Optional[Path] = None):
-        self.values, self.done, self.path = np.empty(shape, np.float32), 0, path
-        if path is not None and path.is_file():
-            found = np.fromfile(path, np.float32)
-            self.done = min(len(found) // shape[1], shape[0])
-            self.values[: self.done] = found[: self.done * shape[1]].reshape(self.done, shape[1])
-
-    def missing(self, size: int) -> Iterator[slice]:
-        """Slices of at most `size` rows that are not done yet, in order."""
-        for start in range(self.done, len(self.values), size):
-            yield slice(start, min(start + size, len(self.values)))
-
-    def append(self, rows: np.ndarray) -> None:
-        own = slice(self.done, self.done + len(rows))
-        self.values[own] = rows
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path, "r+b" if self.path.is_file() else "wb") as stream:
-                    stream.seek(own.start * self.values.shape[1] * self.values.itemsize)
-                    stream.write(self.values[own].tobytes())
-            except OSError as error:
-                raise UserError(f"{self.path}: cannot be written ({error}); make room, or set LAVIS_CACHE") from None
-        self.done = own.stop
-
-
-def encode_gallery(model, batches: Iterable, count: int) -> VisionFeatures:
-    """Projected features of N images, on the CPU."""
-    parts = []
-    for batch in tqdm(batches, "Encoding images", count, leave=False, unit=" batches"):
-        parts.append([part.cpu() for part in model.encode_images(batch)])
-    return VisionFeatures(*map(torch.cat, zip(*parts)))
+    progress = tqdm(batches, "Encoding images", count, leave=False, unit=" batches")
+    return VisionFeatures(*map(torch.cat, zip(*(kept_features(model, batch, folder) for batch in progress))))
 
 
 def score_gallery(
-    model, images: VisionFeatures, texts: Sequence[str], k: int = 0, path: Optional[Path] = None
+    model,
+    images: VisionFeatures,
+    texts: Sequence[str],
+    k: int = 0,
+    path: Optional[Path] = None,
+    shared: bool = False,
 ) -> GalleryScores:
     """Every image with every text. Equal texts are scored once, so that they tie exactly.
 
@@ -87,7 +65,10 @@ def score_gallery(
         images: of `encode_gallery`.
         k: 0 scores all pairs exactly; else only the best k texts of each image and images of each text by the first
             score of `fusion.two_stage`, the rest behind them. A k that leaves out no image or no text is exact.
-        path: a file of finished rows, of these weights, images, texts and this k alone; None keeps nothing.
+        path: a file of finished rows, of these weights, images, texts, this k and this process alone; None keeps
+            nothing.
+        shared: every process of a group calls this with the same arguments, and scores a share of the images; all get
+            the matrix, the main one the sample too.
     """
     if k < 0:
         raise UserError(f"k_test: expected 0 (every pair exactly) or a number of candidates, got {k}")
@@ -96,18 +77,22 @@ def score_gallery(
     place = {distinct[given]: packed for packed, given in enumerate(prepared.order.tolist())}
     columns = np.array([place[text] for text in texts], dtype=np.int64)
     prepared = prepared._replace(order=torch.arange(len(distinct), device=model.device))  # scores in packed order
-    rows = Rows((len(images.vectors), len(distinct)), path)
+    count = len(images.vectors)
+    own = share(count) if shared else torch.arange(count)
+    rows = Rows((len(own), len(distinct)), path)
     image_keys, text_keys = _keys(model, images), two_stage.text_keys(model.fusion, prepared)
     vectors = two_stage.global_vectors(model.fusion, image_keys, text_keys)
     vectors = vectors[0].cpu().numpy(), vectors[1].cpu().numpy()[columns]
-    if k == 0 or k >= min(rows.values.shape):
-        for own in _progress(rows, "Scoring images"):
-            rows.append(model.fusion.score(_prepare_images(model, images, own), prepared).cpu().numpy())
-        return GalleryScores(rows.values[:, columns], 0, None, vectors)
-    first = (image_keys @ text_keys.T).cpu()
-    _score_candidates(model, images, prepared, first, two_stage.candidates(first, k), rows)
-    sample = _exact_sample(model, images, prepared, columns)
-    return GalleryScores(rows.values[:, columns], k, sample, vectors)
+    is_exact = k == 0 or k >= min(count, len(distinct))
+    if is_exact:
+        for block in _progress(rows, "Scoring images"):
+            rows.append(model.fusion.score(_prepare_images(model, images, own[block]), prepared).cpu().numpy())
+    else:
+        first = (image_keys @ text_keys.T).cpu()
+        _score_candidates(model, images, prepared, first, two_stage.candidates(first, k), own, rows)
+    matrix = join(torch.from_numpy(rows.values), count, model.device).numpy() if shared else rows.values
+    sample = None if is_exact or shared and get_rank() else _exact_sample(model, images, prepared, columns)
+    return GalleryScores(matrix[:, columns], 0 if is_exact else k, sample, vectors)
 
 
 def score_own(model, images: VisionFeatures, texts: Sequence[Sequence[str]]) -> List[np.ndarray]:
@@ -127,12 +112,12 @@ def score_own(model, images: VisionFeatures, texts: Sequence[Sequence[str]]) -> 
 
 
 def _score_candidates(
-    model, images: VisionFeatures, prepared: PreparedTexts, first: Tensor, exact: Tensor, rows: Rows
+    model, images: VisionFeatures, prepared: PreparedTexts, first: Tensor, exact: Tensor, own: Tensor, rows: Rows
 ) -> None:
-    for own in _progress(rows, "Scoring candidates"):
-        scores = first[own].to(model.device)
-        block = _prepare_images(model, images, own)
-        two_stage.score_candidates(model.fusion, block, prepared, exact[own].to(model.device), scores)
+    """Fill the rows of the images `own`."""
+    for block in _progress(rows, "Scoring candidates"):
+        scores, wanted = first[own[block]].to(model.device), exact[own[block]].to(model.device)
+        two_stage.score_candidates(model.fusion, _prepare_images(model, images, own[block]), prepared, wanted, scores)
         rows.append(scores.cpu().numpy())
 
 

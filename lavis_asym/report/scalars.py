@@ -1,9 +1,8 @@
 """The figures of a result as TensorBoard scalars."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, Mapping
-
-from lavis_asym.errors import UserError
 
 NO_FIGURES = ("protocol", "intervals")
 
@@ -28,17 +27,15 @@ def figures(result: Mapping[str, Any]) -> Dict[str, float]:
 
 
 def write_scalars(folder: Path, split: str, result: Mapping[str, Any], step: int) -> None:
-    """Add every figure under `<split>/<figure>` to the events in `folder`, by custom `<run>/tensorboard`.
+    """Add every figure under `<split>/<figure>` to the events in `folder`; nothing where TensorBoard is not installed.
 
     Args:
         step: the global step, here the epoch.
-    Raises:
-        UserError: TensorBoard is not installed.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("TensorBoard is not installed: pip install 'lavis-asym[tensorboard]'") from None
+    if find_spec("tensorboard") is None:
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(folder)) as writer:
         for name, value in figures(result).items():
             writer.add_scalar(f"{split}/{name}", value, step)

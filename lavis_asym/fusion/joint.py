@@ -13,7 +13,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from lavis_asym.fusion.products import grouped_product
+from lavis_asym.fusion.products import batched_product, grouped_product
 from lavis_asym.fusion.texts import even_slices
 
 EPSILON = 1e-8
@@ -145,8 +145,7 @@ def fuse(vectors: Tensor, context: Tensor, gate: Optional[Tensor] = None) -> Ten
 
 def _mix(weights: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
     """B x C x K x H weights and B x K x H x D rows -> B x C x D."""
-    mixed = torch.bmm(weights.flatten(2).to(dtype), rows.flatten(1, 2).to(dtype))
-    return mixed.to(weights.dtype)
+    return batched_product(weights.flatten(2), rows.flatten(1, 2), dtype)
 
 
 def _times_rows(gradient: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
@@ -156,7 +155,4 @@ def _times_rows(gradient: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype) -> None:
     """total += left @ right, for each of a batch."""
-    if dtype == total.dtype:
-        torch.baddbmm(total, left, right, out=total)
-    else:
-        total += torch.bmm(left.to(dtype), right.to(dtype))
+    total += batched_product(left, right, dtype)

@@ -1,9 +1,10 @@
-"""Both ways of `grouped_product` against a loop over rows and groups."""
+"""Both ways of the products against loops."""
 
 import pytest
 import torch
 
-from lavis_asym.fusion.products import grouped_product
+from lavis_asym.fusion import products
+from lavis_asym.fusion.products import batched_product, grouped_product
 
 
 def loop(rows, weights):
@@ -46,3 +47,16 @@ def test_one_thread_gives_the_same_product():
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(alone, together)
+
+
+@pytest.mark.parametrize("large", [1, 2**25])  # convolutions, and torch.bmm
+@pytest.mark.parametrize("shape", [(1, 5, 4, 7), (3, 2, 6, 5), (2, 1, 1, 1)])
+def test_each_of_a_batch_is_its_own_product(shape, large, monkeypatch):
+    monkeypatch.setattr(products, "LARGE", large)
+    batch, rows, depth, columns = shape
+    left, right = torch.randn(batch, depth, rows).transpose(1, 2), torch.randn(batch, depth, columns)
+    expected = torch.stack([a @ b for a, b in zip(left, right)])
+    torch.testing.assert_close(batched_product(left, right, torch.float32), expected)
+    half = batched_product(left, right, torch.bfloat16)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, expected, atol=0.2, rtol=0.05)

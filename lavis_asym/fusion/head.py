@@ -118,7 +118,6 @@ class HierarchicalFusion(nn.Module):
         """u1; a tensor if it is learned."""
         return self.fixed_weight if self.weight_logit is None else self.weight_logit.sigmoid()
 
-    @torch.compiler.disable  # its speed is in the cutting of the work, which would be compiled anew for each batch
     def forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
         """Every image against every text; no score sees another pair.
 
@@ -133,6 +132,11 @@ class HierarchicalFusion(nn.Module):
         Raises:
             ValueError: shapes that do not fit each other.
         """
+        if torch.compiler.is_compiling():  # the cutting of the work would be compiled anew for each batch
+            return torch.compiler.disable(self._forward)(image, text)
+        return self._forward(image, text)
+
+    def _forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
         check_shapes(image[1], *text, self.heads)
         return self.score(self.prepare_images(image), self.prepare_texts(text))
 

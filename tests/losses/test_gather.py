@@ -59,6 +59,7 @@ def process(rank, folder):
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in model.module.named_parameters()}
     torch.save((loss.detach(), gradients), os.path.join(folder, f"{rank}.pt"))
+    dist.barrier()
     dist.destroy_process_group()
 
 

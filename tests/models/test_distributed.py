@@ -96,6 +96,7 @@ def process(rank, folder):
         with torch.no_grad():
             found["evaluated"] = model.module.eval()(batch([rank], POLICIES["text"]))["loss"]
     torch.save(found, os.path.join(folder, f"{rank}.pt"))
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -194,6 +194,7 @@ def process(rank, folder):
     scored = {k: scores_of(model, k) for k in (0, 4)}
     found = {k: scores for k, (scores, _) in scored.items()}
     torch.save((found, [scored[k][1] is not None for k in (0, 4)], sum(model.encoded)), f"{folder}/{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 

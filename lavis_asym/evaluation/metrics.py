@@ -40,7 +40,7 @@ def retrieval_metrics(
     """
     check_shapes(scores_i2t, scores_t2i)
     truth = Truth.from_maps(txt2img, img2txt)
-    return metrics_of_ranks(*rank_both(scores_i2t, scores_t2i, truth, ties=ties != "against"), ties)
+    return metrics_of_ranks(*rank_both(scores_i2t, scores_t2i, truth, ties_apart=ties != "against"), ties)
 
 
 def check_shapes(scores_i2t: np.ndarray, scores_t2i: np.ndarray) -> None:

@@ -79,25 +79,25 @@ def rank_queries(scores: np.ndarray, right: Ragged) -> Ranks:
         ValueError: no query, another number of them than rows, one without a right candidate, a candidate out of range.
     """
     best = _best(scores, right)
-    if abs(scores.strides[0]) < abs(scores.strides[1]):
-        return _ranks(scores, right, best, _count(scores.T, columns=best)[1])
-    return _ranks(scores, right, best, _count(scores, rows=best)[0])
+    return _ranks(scores, right, best, _count(scores, best)[0])
 
 
-def rank_both(scores_i2t: np.ndarray, scores_t2i: np.ndarray, truth: Truth, ties: bool = True) -> Tuple[Ranks, Ranks]:
+def rank_both(
+    scores_i2t: np.ndarray, scores_t2i: np.ndarray, truth: Truth, ties_apart: bool = True
+) -> Tuple[Ranks, Ranks]:
     """Rank images and texts as queries, in one pass if `scores_t2i` is the transposed view of `scores_i2t`.
 
     Args:
         scores_i2t, scores_t2i: N x M and M x N, as in `rank_queries`.
-        ties: False counts `tied` as `ahead`, for half the comparisons; `expected` then is `against`.
+        ties_apart: False counts `tied` as `ahead`, for half the comparisons; `expected` then is `against`.
     Raises:
         ValueError: as `rank_queries`.
     """
     best = _best(scores_i2t, truth.texts), _best(scores_t2i, truth.images)
     if _is_transposed(scores_i2t, scores_t2i):
-        counts = _count(scores_i2t, *best, ties)
+        counts = _count(scores_i2t, *best, ties_apart)
     else:
-        counts = _count(scores_i2t, best[0], ties=ties)[0], _count(scores_t2i, best[1], ties=ties)[0]
+        counts = [_count(scores, own, None, ties_apart)[0] for scores, own in zip((scores_i2t, scores_t2i), best)]
     return _ranks(scores_i2t, truth.texts, best[0], counts[0]), _ranks(scores_t2i, truth.images, best[1], counts[1])
 
 
@@ -134,14 +134,19 @@ def _ranks(scores: np.ndarray, right: Ragged, best: np.ndarray, counts: np.ndarr
 
 
 def _count(
-    scores: np.ndarray, rows: Optional[np.ndarray] = None, columns: Optional[np.ndarray] = None, ties: bool = True
+    scores: np.ndarray,
+    rows: Optional[np.ndarray] = None,
+    columns: Optional[np.ndarray] = None,
+    ties_apart: bool = True,
 ) -> Tuple[Optional[np.ndarray], Optional[np.ndarray]]:
-    """How many scores of each row, and of each column, are < and (with `ties`) <= its own given score.
+    """How many scores of each row, and of each column, are < and (with `ties_apart`) <= its own given score.
 
     Returns:
         for rows and for columns, where given, int64 with a row for each comparison.
     """
-    compare = (np.less, np.less_equal) if ties else (np.less,)
+    if abs(scores.strides[0]) < abs(scores.strides[1]):  # along the memory, whichever way it lies
+        return _count(scores.T, columns, rows, ties_apart)[::-1]
+    compare = (np.less, np.less_equal) if ties_apart else (np.less,)
     in_rows, in_columns = (None if x is None else np.zeros((len(compare), len(x)), np.int64) for x in (rows, columns))
     lock = Lock()
 

@@ -86,7 +86,7 @@ class Joint(NamedTuple):
             context_gradient = self._fuse_backward(context, own, own_sums, fused_gradient)
             mixes, rows = attention.region_mix[images].flatten(2), own[1].flatten(1, 2)
             mix_gradient[images] = _times_rows(context_gradient, rows, self.dtype).view_as(mix_gradient[images])
-            _add_product(own_sums[1].flatten(1, 2), mixes.transpose(1, 2), context_gradient, self.dtype)
+            own_sums[1].flatten(1, 2).add_(batched_product(mixes.transpose(1, 2), context_gradient, self.dtype))
         token_gradients = self._read_backward(attention, inputs, sums, read_gradient)
         return TileAttention(gradient * inputs.weight, mix_gradient, token_gradients)
 
@@ -106,9 +106,8 @@ class Joint(NamedTuple):
         counts = [len(mix) for mix in attention.token_mix]
         for mix, rows, rows_sum, own in zip(attention.token_mix, inputs.texts, sums.texts, gradient.split(counts, 1)):
             own = own.transpose(0, 1)
-            product = torch.bmm(own.to(self.dtype), rows.flatten(1, 2).transpose(1, 2).to(self.dtype))
-            mix_gradients.append(product.to(mix.dtype).view_as(mix))
-            _add_product(rows_sum.flatten(1, 2), mix.flatten(2).transpose(1, 2), own, self.dtype)
+            mix_gradients.append(batched_product(own, rows.flatten(1, 2).transpose(1, 2), self.dtype).view_as(mix))
+            rows_sum.flatten(1, 2).add_(batched_product(mix.flatten(2).transpose(1, 2), own, self.dtype))
         return tuple(mix_gradients)
 
     def _fused(self, attention: TileAttention, inputs: JointInputs, images: slice) -> Tuple[Tensor, Tensor]:
@@ -151,8 +150,3 @@ def _mix(weights: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
 def _times_rows(gradient: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
     """B x C x D gradients of mixes and B x K x D rows -> B x C x K."""
     return grouped_product(gradient.transpose(0, 1), rows, dtype).transpose(0, 1)
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype) -> None:
-    """total += left @ right, for each of a batch."""
-    total += batched_product(left, right, dtype)

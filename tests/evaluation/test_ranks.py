@@ -58,7 +58,7 @@ def test_both_directions_equal_each_alone(shape, layout, copy, monkeypatch):
     both = rank_both(scores, transposed, truth)
     for found, alone in zip(both, (rank_queries(scores, truth.texts), rank_queries(transposed, truth.images))):
         np.testing.assert_array_equal(found, alone)
-    for found, fast in zip(both, rank_both(scores, transposed, truth, ties=False)):
+    for found, fast in zip(both, rank_both(scores, transposed, truth, ties_apart=False)):
         assert not fast.tied.any()
         np.testing.assert_array_equal(found.against(), fast.against())
 

@@ -19,8 +19,10 @@ def load_model(name: str = "asym_retrieval", model_type=None, checkpoint=None, d
 
     Args:
         name: a model in LAVIS's registry.
-        model_type: one of its types; None is the model's default ("tiny" for `asym_retrieval`).
-        checkpoint: path or URL of a checkpoint that a run saved; None leaves the head untrained.
+        model_type: one of its types; None is that of the checkpoint, else the model's default ("tiny" for
+            `asym_retrieval`).
+        checkpoint: path or URL of a checkpoint that a run saved, which brings its settings with it; None leaves the
+            head untrained.
         device: where the model is put.
     Returns:
         The model. `model.processors["vis"]["eval"]` and `model.processors["text"]["eval"]` are its processors.
@@ -30,7 +32,12 @@ def load_model(name: str = "asym_retrieval", model_type=None, checkpoint=None, d
     from lavis_asym.registration import model_class, register_all
 
     register_all()
-    model = model_class(name).from_pretrained(model_type=model_type)
+    kind = model_class(name)
+    if checkpoint is not None and name == "asym_retrieval":
+        from lavis_asym.models.checkpoint import load_checkpointed
+
+        return load_checkpointed(checkpoint, model_type)[0].to(device).eval()
+    model = kind.from_pretrained(model_type=model_type)
     if checkpoint is not None:
         model.load_checkpoint(checkpoint)
     return model.to(device).eval()

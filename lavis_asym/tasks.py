@@ -22,7 +22,7 @@ from lavis_asym.assessment import (
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import protocol_line, recall_table
-from lavis_asym.models.checkpoint import Training, read_checkpoint
+from lavis_asym.models.checkpoint import Training, check_trained_with, read_checkpoint
 from lavis_asym.report import write_scalars
 from lavis_asym.scorers import Scored, scorer
 
@@ -51,6 +51,7 @@ class AsymRetrievalTask(RetrievalTask):
         if cfg.run_cfg.evaluate:
             weights = cfg.model_cfg.finetuned
             config = read_checkpoint(weights).get("config") or {} if weights else {}
+            check_trained_with(config, OmegaConf.to_container(cfg.model_cfg, resolve=True))
         task._training = Training.of(config)
         task._data = ", ".join(cfg.datasets_cfg)
         return task

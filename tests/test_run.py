@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lavis_asym.evaluation import retrieval_metrics
 from lavis_asym.run import main
 
 CUSTOM = "projects/asym/custom.yaml"
@@ -29,7 +30,8 @@ def options(root, storage, *more):
     return [
         f"datasets.asym_custom.root={root}", f"datasets.asym_custom.storage={storage}", "run.output_dir=out",
         "datasets.asym_custom.train_shards=4", "run.max_epoch=2", "run.batch_size_train=8", "run.warmup_steps=1",
-        "run.evaluation.probe=false", "run.evaluation.graded=false", "run.evaluation.resamples=0", *more,
+        "run.evaluation.probe=false", "run.evaluation.graded=false", "run.evaluation.resamples=0",
+        "model.fusion.heads=2", "model.fusion.scale_t2i=12", *more,
     ]  # fmt: skip
 
 
@@ -133,10 +135,22 @@ def test_evaluate_says_when_nothing_was_trained(scenes_root, storage, capfd):
 def test_a_checkpoint_of_a_run_loads_by_name(trained, scenes_root):
     from lavis_asym import load_model
 
-    pictures = sorted((scenes_root / "images").glob("val-*"))[:2]
-    path = str(trained[0] / "checkpoint_best.pth")
-    scores = [load_model(checkpoint=checkpoint).similarity(pictures, ["a red circle"]) for checkpoint in (path, path)]
-    assert torch.equal(*scores)
+    folder, found = trained
+    model = load_model(checkpoint=folder / "checkpoint_best.pth")
+    assert (model.fusion.heads, model.fusion.scale_t2i) == (2, 12), "the run's own settings"
+    images = json.loads((scenes_root / "val.json").read_text())
+    pictures = [scenes_root / "images" / image["image"] for image in images]
+    scores = model.similarity(pictures, [caption for image in images for caption in image["caption"]]).numpy()
+    own = {image: range(5 * image, 5 * image + 5) for image in range(6)}
+    again = retrieval_metrics(scores, scores.T, {text: text // 5 for text in range(30)}, own)
+    assert metrics(again) == metrics(found["val"])
+
+
+def test_evaluate_refuses_other_settings_than_those_of_the_training(trained, scenes_root, storage, capfd):
+    given = options(scenes_root, storage, f"model.finetuned={trained[0]}/checkpoint_best.pth")
+    assert run("evaluate", CUSTOM, *given, "model.fusion.heads=4", "model.fusion.scale_t2i=9") == 2
+    error = capfd.readouterr().err
+    assert "model.fusion.heads: 4, trained with 2" in error and "model.fusion.scale_t2i=12" in error
 
 
 def test_a_run_resumes_where_it_was_and_keeps_its_best(trained, scenes_root, storage):

@@ -173,6 +173,8 @@ class AsymRetrieval(BaseModel):
         Returns:
             N x M float32 in [-1, 1], on the CPU.
         """
+        if not images or not texts:
+            return torch.zeros(len(images), len(texts))
         transform, clean = self.processors["vis"]["eval"], self.processors["text"]["eval"]
         pixels = (transform(image if isinstance(image, Image.Image) else Image.open(image)) for image in images)
         batches = ({"image": torch.stack(batch)} for batch in _batched(pixels, IMAGES_AT_ONCE))
@@ -219,9 +221,11 @@ class AsymRetrieval(BaseModel):
     def _evaluating(self) -> Iterator[None]:
         was_training = self.training
         self.eval()
-        with torch.no_grad():
-            yield
-        self.train(was_training)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was_training)
 
     def encode_images(self, samples: Dict[str, Any]) -> VisionFeatures:
         """Projected features of N images, given as in `forward`."""
@@ -248,7 +252,7 @@ class AsymRetrieval(BaseModel):
         tokens = features.tokens[rows]
         return TextFeatures(self.token_projection(self.dropout(tokens)), features.mask[rows])
 
-    def load_checkpoint(self, url_or_filename: str) -> None:
+    def load_checkpoint(self, url_or_filename: Union[str, Path]) -> None:
         """Load what a run saved; parameters of the frozen encoders may be left out.
 
         Raises:
@@ -256,7 +260,7 @@ class AsymRetrieval(BaseModel):
         """
         self.load_weights(read_checkpoint(url_or_filename), url_or_filename)
 
-    def load_weights(self, checkpoint: Dict[str, Any], name: str) -> None:
+    def load_weights(self, checkpoint: Dict[str, Any], name: Union[str, Path]) -> None:
         """See `load_checkpoint`; `checkpoint` is its content, `name` stands in errors."""
         state = checkpoint.get("model", checkpoint)
         own = self.state_dict()

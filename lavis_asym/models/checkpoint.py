@@ -1,6 +1,7 @@
 """A model as the run built it that saved its checkpoint."""
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from pathlib import Path
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch
 from lavis.common.dist_utils import download_cached_file
@@ -9,10 +10,14 @@ from omegaconf import OmegaConf
 
 from lavis_asym.errors import UserError
 
+SETTINGS = (  # that change scores without changing the shape of a weight
+    "vision_encoder", "text_encoder", "fusion.heads", "fusion.scale_t2i", "fusion.scale_i2t", "fusion.local_weight"
+)  # fmt: skip
 
-def read_checkpoint(url_or_filename: str) -> Dict[str, Any]:
+
+def read_checkpoint(url_or_filename: Union[str, Path]) -> Dict[str, Any]:
     """What a run saved. Raises UserError: no such file, or no checkpoint."""
-    path = url_or_filename
+    path = str(url_or_filename)
     if is_url(path):
         path = download_cached_file(path, check_hash=False, progress=True)
     try:
@@ -47,7 +52,7 @@ class Training(NamedTuple):
         return cls(policies[0] if policies else None, selection)
 
 
-def load_checkpointed(url_or_filename: str, model_type: Optional[str] = None) -> Tuple[Any, Training]:
+def load_checkpointed(url_or_filename: Union[str, Path], model_type: Optional[str] = None) -> Tuple[Any, Training]:
     """An `asym_retrieval` with the weights and settings of a checkpoint, and how it was trained.
 
     Args:
@@ -67,3 +72,21 @@ def load_checkpointed(url_or_filename: str, model_type: Optional[str] = None) ->
         model = AsymRetrieval.from_config(OmegaConf.create({**own, "finetuned": None}))
     model.load_weights(content, url_or_filename)
     return model, Training.of(config)
+
+
+def check_trained_with(config: Dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise UserError if a model is to be evaluated with other settings than it was trained with.
+
+    Args:
+        config: of the checkpoint, which may be empty.
+        given: the `model` section of the evaluation.
+    """
+    trained, own = (OmegaConf.create(dict(section)) for section in (config.get("model") or {}, given))
+    values = {key: (OmegaConf.select(trained, key), OmegaConf.select(own, key)) for key in SETTINGS}
+    other = {key: pair for key, pair in values.items() if None not in pair and pair[0] != pair[1]}
+    if other:
+        raise UserError.from_problems(
+            "model.finetuned: the checkpoint was trained with other settings; add to --options "
+            + " ".join(f"model.{key}={pair[0]}" for key, pair in other.items()),
+            [f"model.{key}: {pair[1]}, trained with {pair[0]}" for key, pair in other.items()],
+        )

@@ -308,3 +308,12 @@ def test_shapes_that_do_not_fit_are_named(change, message):
     v, t, mask, heads = change(v, t, mask)
     with pytest.raises(ValueError, match=message):
         local_similarity(v, t, mask, heads=heads)
+
+
+def test_no_images_or_no_texts_give_an_empty_matrix():
+    regions, tokens, mask = torch.randn(2, 3, 4), torch.randn(5, 6, 4), torch.ones(5, 6, dtype=torch.bool)
+    assert local_similarity(regions[:0], tokens, mask).shape == (0, 5)
+    assert local_similarity(regions, tokens[:0], mask[:0]).shape == (2, 0)
+    head = HierarchicalFusion(4)
+    assert head((torch.randn(0, 4), regions[:0]), (tokens, mask)).shape == (0, 5)
+    assert head((torch.randn(2, 4), regions), (tokens[:0], mask[:0])).shape == (2, 0)

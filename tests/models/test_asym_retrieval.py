@@ -50,6 +50,19 @@ def test_similarity_takes_paths_and_pictures(model, pictures):
     assert not model.training
 
 
+def test_similarity_of_nothing_is_empty(model, pictures):
+    assert model.similarity([], TEXTS).shape == (0, 5) and model.similarity(pictures, []).shape == (4, 0)
+
+
+def test_a_failed_evaluation_leaves_the_mode_alone(registered, tmp_path):
+    import lavis_asym
+
+    model = lavis_asym.load_model().train()
+    with pytest.raises(FileNotFoundError):
+        model.similarity([tmp_path / "none.jpg"], TEXTS)
+    assert model.training
+
+
 def test_every_pair_is_scored_alike(model, pictures):
     scores = model.similarity(pictures, TEXTS)
     alone = torch.cat([torch.cat([model.similarity([p], [t]) for t in TEXTS], 1) for p in pictures])

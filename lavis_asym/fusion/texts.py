@@ -67,7 +67,7 @@ def split(run: Run, texts: int) -> Iterator[Run]:
 def even_slices(count: int, size: int) -> List[slice]:
     """range(count) in as few slices of at most `size` as it takes, of nearly equal size."""
     pieces = -(-count // size)
-    edges = [count * k // max(1, pieces) for k in range(pieces + 1)]
+    edges = [count * k // pieces for k in range(pieces + 1)]
     return [slice(start, stop) for start, stop in zip(edges, edges[1:])]
 
 

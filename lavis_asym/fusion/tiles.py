@@ -88,7 +88,7 @@ def tiles(regions: Tensor, lengths: List[int], settings: Settings) -> Iterator[T
     """All pairs but those of texts without tokens. Without a global part one tile holds them all."""
     heads, images, n_regions, _ = regions.shape
     all_runs = list(runs(lengths))
-    if not all_runs:
+    if not images or not all_runs:
         return
     first = all_runs[0].texts.start
     count, most_images = len(lengths) - first, images

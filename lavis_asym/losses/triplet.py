@@ -40,7 +40,7 @@ def triplet_loss(
     return (i2t + t2i) / 2
 
 
-def warm_up(step: int, steps: int) -> float:
+def warm_up(step: int, steps: float) -> float:
     """Hardness at a step: rises linearly from 0 to 1 over the first `steps` steps."""
     return 1.0 if step >= steps else step / steps
 

@@ -26,12 +26,22 @@ from lavis_asym.encoders import (
 )
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
-from lavis_asym.losses import Temperature, ascl_loss, gather, gather_objects, gather_texts
+from lavis_asym.losses import (
+    Temperature,
+    ascl_loss,
+    gather,
+    gather_objects,
+    gather_texts,
+    info_nce_loss,
+    triplet_loss,
+    warm_up,
+)
 from lavis_asym.models import gallery
 from lavis_asym.models.batch import TERMS, known_pairs, read_captions, read_texts, term_columns
 from lavis_asym.models.checkpoint import read_checkpoint
 from lavis_asym.paths import config_path
 
+OBJECTIVES = ("ascl", "info_nce", "triplet")
 IMAGES_AT_ONCE = 32
 SHOWN_KEYS = 3
 
@@ -54,8 +64,12 @@ class AsymRetrieval(BaseModel):
         fusion: arguments of `fusion.HierarchicalFusion`.
         dropout: of the encoders' features while training, in [0, 1).
         temperature, learn_temperature, temperature_floor: of the contrastive loss, see `losses.Temperature`.
+        objective: in OBJECTIVES; "info_nce" and "triplet" are baselines that train on captions alone.
         caption_weight: w of `losses.ascl_loss`, in [0, 1].
         siblings, outranking: policies of `losses.contrastive_loss`.
+        margin, margin_warmup_epochs: of `losses.triplet_loss`, whose hardness rises over that many epochs.
+    Raises:
+        ValueError: an unknown objective.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {"tiny": config_path("models/asym_retrieval_tiny.yaml")}
@@ -71,11 +85,16 @@ class AsymRetrieval(BaseModel):
         temperature: float = 0.05,
         learn_temperature: bool = False,
         temperature_floor: float = 0.01,
+        objective: str = "ascl",
         caption_weight: float = 0.5,
         siblings: str = "masked",
         outranking: str = "keep",
+        margin: float = 0.2,
+        margin_warmup_epochs: float = 1,
     ):
         super().__init__()
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective must be one of {OBJECTIVES}, got {objective!r}")
         self.vision_encoder, self.text_encoder = vision_encoder, text_encoder
         self.vector_projection = nn.Linear(vision_encoder.width, width)
         self.region_projection = nn.Linear(vision_encoder.width, width)
@@ -85,7 +104,11 @@ class AsymRetrieval(BaseModel):
         # local similarity alone takes no vectors, and DistributedDataParallel waits for every gradient
         self.vector_projection.requires_grad_(self.fusion.image_context is not None)
         self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
-        self.loss_settings = {"caption_weight": caption_weight, "siblings": siblings, "outranking": outranking}
+        self.temperature.requires_grad_(objective != "triplet")
+        self.objective, self.caption_weight, self.siblings, self.outranking = (
+            objective, caption_weight, siblings, outranking
+        )  # fmt: skip
+        self.margin, self.margin_warmup_epochs = margin, margin_warmup_epochs
         self.processors: Dict[str, Dict[str, Any]] = {}
 
     @classmethod
@@ -105,9 +128,12 @@ class AsymRetrieval(BaseModel):
             temperature=cfg.temperature,
             learn_temperature=cfg.learn_temperature,
             temperature_floor=cfg.temperature_floor,
+            objective=cfg.objective,
             caption_weight=cfg.caption_weight,
             siblings=cfg.siblings,
             outranking=cfg.outranking,
+            margin=cfg.margin,
+            margin_warmup_epochs=cfg.margin_warmup_epochs,
         )
         defaults = OmegaConf.load(cls.default_config_path(cfg.get("model_type")))
         vis, text = load_preprocess(defaults.preprocess)
@@ -130,13 +156,16 @@ class AsymRetrieval(BaseModel):
 
         Args:
             samples: `image` (N x 3 x S x S) or cached `vector` (N x D) and `regions` (N x R x D); `image_id` (N int);
-                `text_input`: N captions, or the dict of lists that `processors.AsymCaptionProcessor` makes of them.
+                `text_input`: N captions, or the dict of lists that `processors.AsymCaptionProcessor` makes of them;
+                `epoch`, `iters` and `num_iters_per_epoch`, as LAVIS's training adds them.
         Returns:
-            See `losses.ascl_loss`; `loss` is what to minimise.
+            `loss` is what to minimise; with the objective "ascl", its terms too (see `losses.ascl_loss`).
         """
         image = self.encode_images(samples)
         image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
         texts, captions = read_texts(samples["text_input"], image_ids.tolist()), read_captions(samples["text_input"])
+        if self.objective != "ascl":
+            texts = [text for text in texts if text.is_caption]
         text = self.encode_texts([text.text for text in texts])
         text = TextFeatures(perturb(text.tokens, text.mask, [text.operator for text in texts]), text.mask)
         if self.training:
@@ -145,7 +174,25 @@ class AsymRetrieval(BaseModel):
         if self.training:
             scores, known, image_ids = gather(scores), gather(known), gather(image_ids)
         caption, positive = (term_columns(term, texts, scores, known) for term in TERMS)
-        return ascl_loss(caption, positive, image_ids, temperature=self.temperature(), **self.loss_settings)
+        if self.objective == "ascl":
+            policies = {"siblings": self.siblings, "outranking": self.outranking}
+            return ascl_loss(
+                caption, positive, image_ids,
+                temperature=self.temperature(), caption_weight=self.caption_weight, **policies,
+            )  # fmt: skip
+        scores, text_ids, known = caption
+        if self.objective == "info_nce":
+            loss = info_nce_loss(scores, image_ids, text_ids, known, self.temperature(), siblings=self.siblings)
+        else:
+            hardness = self._hardness(samples)
+            loss = triplet_loss(scores, image_ids, text_ids, known, margin=self.margin, hardness=hardness)
+        return {"loss": loss}
+
+    def _hardness(self, samples: Dict[str, Any]) -> float:
+        if "iters" not in samples:
+            return 1.0
+        steps = samples["num_iters_per_epoch"]
+        return warm_up(samples["epoch"] * steps + samples["iters"], self.margin_warmup_epochs * steps)
 
     @torch.no_grad()
     def extract_features(self, samples: Dict[str, Any]) -> AsymFeatures:

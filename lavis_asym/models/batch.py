@@ -27,6 +27,11 @@ class BatchText(NamedTuple):
     operator: str  # in EMBEDDING_OPERATORS, or "" where its words say what is true or false
     sources: FrozenSet[str]  # normalised captions; the text is true of whatever image has them all
 
+    @property
+    def is_caption(self) -> bool:
+        """Not generated."""
+        return self.term == "caption" and self.text_id != GENERATED_NEGATIVE
+
 
 def read_texts(text_input: Union[Dict[str, List[str]], Sequence[str]], image_ids: Sequence[int]) -> List[BatchText]:
     """The texts of N images: captions, negatives, positives and their negatives, of each the first of all images first.

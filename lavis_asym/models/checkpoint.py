@@ -45,6 +45,8 @@ class Training(NamedTuple):
             for section in config.get("datasets", {}).values()
         ]
         policies = [own.get("policy") or {} for own in processors if own and own.get("samples")]
+        if config.get("model", {}).get("objective", "ascl") != "ascl":
+            policies = []  # a baseline
         splits = config.get("run", {}).get("valid_splits")
         selection = None if splits is None else "last weights"
         if splits:
@@ -69,7 +71,8 @@ def load_checkpointed(url_or_filename: Union[str, Path], model_type: Optional[st
     if own is None or model_type is not None:
         model = AsymRetrieval.from_pretrained(model_type=model_type)
     else:
-        model = AsymRetrieval.from_config(OmegaConf.create({**own, "finetuned": None}))
+        defaults = OmegaConf.load(AsymRetrieval.default_config_path(own.get("model_type")))
+        model = AsymRetrieval.from_config(OmegaConf.merge(defaults.model, {**own, "finetuned": None}))
     model.load_weights(content, url_or_filename)
     return model, Training.of(config)
 

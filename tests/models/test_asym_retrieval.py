@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -129,6 +130,43 @@ def test_whatever_the_policy_draws_trains(registered, policy):
     losses = lavis_asym.load_model().train()(batch(True, policy))
     assert losses["loss"].isfinite() and losses["loss"] > 0
     assert ("loss_positive" in losses) == ("types" not in policy or "I" in policy["types"])
+
+
+def built(**options):
+    from lavis_asym.encoders import build_text_encoder, build_vision_encoder
+    from lavis_asym.models.asym_retrieval import AsymRetrieval
+
+    torch.manual_seed(0)
+    encoders = build_vision_encoder("efficientnet_lite0"), build_text_encoder("minilm")
+    return AsymRetrieval(*encoders, dropout=0, learn_temperature=True, **options).train()
+
+
+def test_baselines_train_on_captions_alone(registered):
+    """As VSE++ and CLIP define them, on the scores of the captions; the hinge starts from the mean of all negatives."""
+    data = batch(True, {"count": {"positives": 2, "negatives": 3}})
+    model = built(objective="info_nce")
+    captions = data["text_input"]["caption"]
+    scores = model.fusion(model.encode_images(data), model.encode_texts(captions)).detach()
+    negative = ~torch.eye(3, dtype=torch.bool)
+    negative[0, 2] = False  # image 0 has the third caption too
+    sides = [(scores, negative), (scores.T, negative.T)]
+    logits = [(side / 0.05).masked_fill(~others & ~torch.eye(3, dtype=torch.bool), -1e9) for side, others in sides]
+    expected = torch.stack([F.cross_entropy(side, torch.arange(3)) for side in logits]).mean()
+    losses = model(data)
+    torch.testing.assert_close(losses["loss"], expected)
+    assert set(losses) == {"loss"} and model.temperature.log.requires_grad
+
+    model = built(objective="triplet", margin=0.3, margin_warmup_epochs=2)
+    assert not model.temperature.log.requires_grad, "it has no gradient, which DistributedDataParallel would wait for"
+    rows = [(0.3 - side[row, row] + side[row, others[row]]).clamp_min(0) for side, others in sides for row in range(3)]
+    mean, hardest = (torch.stack([pick(row) for row in rows]).mean() for pick in (torch.mean, torch.max))
+    assert hardest > mean
+    for epoch, step, hardness in ((0, 0, 0), (1, 0, 0.5), (1, 5, 0.75), (2, 0, 1), (7, 3, 1)):
+        losses = model({**data, "epoch": epoch, "iters": step, "num_iters_per_epoch": 10})
+        torch.testing.assert_close(losses["loss"], (1 - hardness) * mean + hardness * hardest)
+    torch.testing.assert_close(model(data)["loss"], hardest)
+    with pytest.raises(ValueError, match="info_nce"):
+        built(objective="infonce")
 
 
 def saved(model, path, change):

@@ -51,7 +51,7 @@ def gaussian_noise(tokens: Tensor, mask: Tensor, generator: Generator) -> Tensor
 def dropout(tokens: Tensor, mask: Tensor, generator: Generator) -> Tensor:
     """Every component is zero with probability DROPPED."""
     kept = torch.rand(tokens.shape, generator=generator, device=tokens.device) >= DROPPED
-    return tokens * kept / (1 - DROPPED)
+    return tokens.masked_fill(~kept, 0) / (1 - DROPPED)
 
 
 def zero_token(tokens: Tensor, mask: Tensor, generator: Generator) -> Tensor:
@@ -59,14 +59,14 @@ def zero_token(tokens: Tensor, mask: Tensor, generator: Generator) -> Tensor:
     order = torch.rand(mask.shape, generator=generator, device=tokens.device).masked_fill(~mask, 2.0)
     count = (mask.sum(1) * ZEROED).long().clamp_min(1)
     rank = order.argsort(1).argsort(1)  # B x L: real tokens in a random order, before all others
-    return tokens * (rank >= count[:, None])[:, :, None]
+    return tokens.masked_fill((rank < count[:, None])[:, :, None], 0)  # a product would make inf * 0 of its gradient
 
 
 def zero_channel(tokens: Tensor, mask: Tensor, generator: Generator) -> Tensor:
     """ZEROED of the channels, at least one, become zero in all tokens of a text."""
     batch, width = tokens.shape[0], tokens.shape[2]
     rank = torch.rand((batch, width), generator=generator, device=tokens.device).argsort(1).argsort(1)
-    return tokens * (rank >= max(1, int(width * ZEROED)))[:, None, :]
+    return tokens.masked_fill((rank < max(1, int(width * ZEROED)))[:, None, :], 0)
 
 
 EMBEDDING_OPERATORS: Dict[str, Callable[[Tensor, Tensor, Generator], Tensor]] = {

@@ -9,7 +9,6 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from lavis_asym.fusion.attention import (
     BACKWARD_BUFFERS,
@@ -99,7 +98,7 @@ def _attend_tile(
 
 
 def _backward(
-    features: Features, lengths: List[int], settings: Settings, grad_scores: Tensor, kept: List[TileAttention]
+    features: Features, lengths: List[int], settings: Settings, grad_scores: Tensor, kept: Optional[List[TileAttention]]
 ) -> Tuple[Optional[Tensor], ...]:
     all_tiles = list(tiles(features.regions, lengths, settings))
     buffers = workspace(features.regions, all_tiles, settings, BACKWARD_BUFFERS, BACKWARD_VALUES)
@@ -149,8 +148,12 @@ class _Scores(torch.autograd.Function):
             return _forward(features, lengths, settings, ctx.kept)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_scores):
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "the scores of the fusion head can be differentiated once; create_graph=True asks for more"
+            )
         features = Features.from_flat(ctx.saved_tensors)
+        kept, ctx.kept = ctx.kept, None  # a second pass through a retained graph computes it again
         with torch.autocast(grad_scores.device.type, enabled=False):
-            return (None, None, *_backward(features, ctx.lengths, ctx.settings, grad_scores, ctx.kept))
+            return (None, None, *_backward(features, ctx.lengths, ctx.settings, grad_scores, kept))

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from lavis_asym.fusion import texts as packed
 from lavis_asym.fusion.blocks import Features, score_pairs
 from lavis_asym.fusion.explain import Explanation, explain
-from lavis_asym.fusion.local import check_scales, check_shapes, product_dtype, split_heads, unit_rows
+from lavis_asym.fusion.local import (
+    check_regions,
+    check_scales,
+    check_shapes,
+    check_texts,
+    product_dtype,
+    split_heads,
+    unit_rows,
+)
 from lavis_asym.fusion.products import grouped_product
 from lavis_asym.fusion.tiles import Settings
 
@@ -76,12 +84,13 @@ class HierarchicalFusion(nn.Module):
     Args:
         width: joint width D of all features.
         heads: attention heads of the local part; divides D.
-        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 40].
+        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 30].
         local_weight: u1 in [0, 1]; 1 scores by local similarity alone, 0 by global similarity alone.
         learn_local_weight: True trains u1, starting from `local_weight`, then strictly between 0 and 1.
         gate: False replaces the gate by a plain mean of global vector and attended context.
         memory_bytes: what the intermediate values of the pairs may take, in training too. None: 128 MiB on the CPU,
-            where small blocks stay in the cache and are fastest, and 1 GiB elsewhere.
+            where small blocks stay in the cache and are fastest, and 1 GiB elsewhere. What is prepared once an image or
+            text comes on top: heads x D values a token, twice that a region (if gated).
     """
 
     def __init__(
@@ -137,12 +146,18 @@ class HierarchicalFusion(nn.Module):
         return self._forward(image, text)
 
     def _forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
-        check_shapes(image[1], *text, self.heads)
         return self.score(self.prepare_images(image), self.prepare_texts(text))
 
     def prepare_images(self, image: Tuple[Tensor, Tensor]) -> PreparedImages:
-        """What is done once an image, whatever the texts; arguments as in `forward`."""
-        vectors, regions = map(unit_rows, image)
+        """What is done once an image, whatever the texts; arguments and errors as in `forward`."""
+        vectors, regions = image
+        check_regions(regions)
+        if regions.shape[2] != self.width or vectors.shape != (len(regions), self.width):
+            raise ValueError(
+                f"expected global vectors N x {self.width} and regions N x R x {self.width}, got "
+                f"{tuple(vectors.shape)} and {tuple(regions.shape)}"
+            )
+        vectors, regions = unit_rows(vectors), unit_rows(regions)
         if self.image_context is None:
             return PreparedImages(split_heads(regions, self.heads), ())
         weight = self.image_context.weight
@@ -154,8 +169,9 @@ class HierarchicalFusion(nn.Module):
         return PreparedImages(split_heads(regions, self.heads), parts)
 
     def prepare_texts(self, text: Tuple[Tensor, Tensor]) -> PreparedTexts:
-        """What is done once a text, whatever the images; arguments as in `forward`."""
+        """What is done once a text, whatever the images; arguments and errors as in `forward`."""
         tokens, mask = text
+        check_texts(tokens, mask, self.width)
         packing = packed.Packing.of(mask)
         tokens = unit_rows(packing.pack(tokens))
         rows = None if self.text_context is None else self._project_heads(self.text_context.weight, tokens)

@@ -31,7 +31,7 @@ def local_similarity(
         tokens: M x L x D float. Rows are l2-normalised here.
         mask: M x L bool, True on real tokens; what stands in the padding never changes a score.
         heads: number of attention heads; divides D.
-        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 40].
+        scale_t2i, scale_i2t: inverse temperatures of the attention over regions and over tokens, in [0, 30].
         memory_bytes: what the intermediate values may take. None: 128 MiB on the CPU, 1 GiB elsewhere.
     Returns:
         N x M in [-1, 1], float32 (float64 if the features are); 0 for a text without tokens.
@@ -68,16 +68,24 @@ def product_dtype(features: Tensor) -> torch.dtype:
 
 
 def check_shapes(regions: Tensor, tokens: Tensor, mask: Tensor, heads: int) -> None:
-    if regions.dim() != 3 or tokens.dim() != 3 or regions.shape[2] != tokens.shape[2]:
-        raise ValueError(
-            f"expected regions N x R x D and tokens M x L x D, got {tuple(regions.shape)} and {tuple(tokens.shape)}"
-        )
+    check_regions(regions)
+    check_texts(tokens, mask, regions.shape[2])
+    if regions.shape[2] % heads:
+        raise ValueError(f"heads={heads} does not divide the width {regions.shape[2]}")
+
+
+def check_regions(regions: Tensor) -> None:
+    if regions.dim() != 3 or not regions.shape[1]:
+        raise ValueError(f"expected regions N x R x D, R > 0, got {tuple(regions.shape)}")
+
+
+def check_texts(tokens: Tensor, mask: Tensor, width: int) -> None:
+    if tokens.dim() != 3 or tokens.shape[2] != width:
+        raise ValueError(f"expected tokens M x L x {width}, got {tuple(tokens.shape)}")
     if mask.shape != tokens.shape[:2] or mask.dtype != torch.bool:
         raise ValueError(
             f"expected a bool mask of shape {tuple(tokens.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
         )
-    if regions.shape[2] % heads:
-        raise ValueError(f"heads={heads} does not divide the width {regions.shape[2]}")
 
 
 def check_scales(scale_t2i: float, scale_i2t: float) -> None:

@@ -9,7 +9,6 @@ from typing import Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 LARGE = 2**25  # multiplications of a product; a smaller one is not worth a convolution of its own
 
@@ -69,7 +68,6 @@ class _Convolution(torch.autograd.Function):
         return product.permute(0, 2, 3, 1).reshape(count, groups, -1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
         rows, weights = ctx.saved_tensors
         grad_rows = grouped_product(gradient, weights.transpose(1, 2)) if ctx.needs_input_grad[0] else None

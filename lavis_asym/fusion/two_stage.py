@@ -47,6 +47,7 @@ def two_stage_scores(
 
 def candidates(first_scores: Tensor, k: int) -> Tensor:
     """N x M bool: the best k texts of each image and the best k images of each text."""
+    first_scores = first_scores.nan_to_num(nan=-torch.inf)  # topk takes NaN for the largest
     exact = torch.zeros_like(first_scores, dtype=torch.bool)
     exact.scatter_(1, first_scores.topk(k, dim=1).indices, True)
     return exact.scatter_(0, first_scores.topk(k, dim=0).indices, True)

@@ -4,7 +4,7 @@ Identity comes in as ids, never as the diagonal: a text's id is the id of the im
 generated negative, which belongs to no image.
 """
 
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ def contrastive_loss(
         image_ids: N int. Every image needs a text of its id.
         text_ids: M int, GENERATED_NEGATIVE (-1) where the text is a generated negative.
         known: N x M bool, True where the text is known to be true of the image although made for another one (an
-            identical caption, say): such a pair is neither positive nor negative.
+            identical caption, say): such a pair is neither positive nor negative. Equal ids stay positives.
         temperature: > 0.
         siblings: several texts of one image (or images of one id) in a batch. "masked": each is a positive against the
             negatives alone, so they never compete. "soft": they share one softmax, the target spread evenly over them.
@@ -49,11 +49,8 @@ def contrastive_loss(
         raise ValueError(f"siblings must be one of {SIBLINGS}, got {siblings!r}")
     if outranking not in OUTRANKING:
         raise ValueError(f"outranking must be one of {OUTRANKING}, got {outranking!r}")
-    positive = image_ids[:, None] == text_ids[None, :]
-    negative = ~positive if known is None else ~(positive | known)
-    owned = text_ids != GENERATED_NEGATIVE
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        scores = scores.float()
+    scores = at_least_float32(scores)
+    positive, negative, owned = pairs(image_ids, text_ids, known)
     if outranking != "keep":
         best = scores.masked_fill(~positive, torch.finfo(scores.dtype).min).amax(1, keepdim=True)
         outranks = (scores > best) & ~owned & negative
@@ -66,6 +63,17 @@ def contrastive_loss(
     i2t = row_loss(logits, positive, negative)
     t2i = row_loss(logits[:, owned].T, positive[:, owned].T, negative[:, owned].T)
     return (i2t + t2i) / 2
+
+
+def pairs(image_ids: Tensor, text_ids: Tensor, known: Optional[Tensor]) -> Tuple[Tensor, Tensor, Tensor]:
+    """Positive and negative pairs, N x M bool each, and the M texts that are no generated negatives."""
+    owned = text_ids != GENERATED_NEGATIVE
+    positive = (image_ids[:, None] == text_ids[None, :]) & owned
+    return positive, ~positive if known is None else ~(positive | known), owned
+
+
+def at_least_float32(scores: Tensor) -> Tensor:
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def _masked(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Temperature(nn.Module):
-    """tau = floor + exp(p): a learned temperature stays above its floor and never loses its gradient.
+    """tau = floor + exp(p): a learned temperature stays above its floor, and has a gradient near it too.
 
     Args:
         initial: tau at the start, > floor.

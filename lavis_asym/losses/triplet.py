@@ -6,10 +6,9 @@ from the start can collapse, so a warm-up begins with their mean: hardness 0 is 
 
 from typing import Optional
 
-import torch
 from torch import Tensor
 
-from lavis_asym.losses.contrastive import GENERATED_NEGATIVE
+from lavis_asym.losses.contrastive import at_least_float32, pairs
 
 
 def triplet_loss(
@@ -30,11 +29,8 @@ def triplet_loss(
     Returns:
         A scalar >= 0.
     """
-    positive = image_ids[:, None] == text_ids[None, :]
-    negative = ~positive if known is None else ~(positive | known)
-    owned = text_ids != GENERATED_NEGATIVE
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        scores = scores.float()
+    scores = at_least_float32(scores)
+    positive, negative, owned = pairs(image_ids, text_ids, known)
     i2t = _hinges(scores, positive, negative, margin, hardness)
     t2i = _hinges(scores[:, owned].T, positive[:, owned].T, negative[:, owned].T, margin, hardness)
     return (i2t + t2i) / 2

@@ -170,7 +170,7 @@ class AsymRetrieval(BaseModel):
         text = TextFeatures(perturb(text.tokens, text.mask, [text.operator for text in texts]), text.mask)
         if self.training:
             texts, text = gather_objects(texts), gather_texts(*text)
-        scores, known = self.fusion(image, text), known_pairs(captions, texts).to(image_ids.device)
+        scores, known = self.fusion(image, text), known_pairs(captions, image_ids.tolist(), texts).to(image_ids.device)
         if self.training:
             scores, known, image_ids = gather(scores), gather(known), gather(image_ids)
         caption, positive = (term_columns(term, texts, scores, known) for term in TERMS)

@@ -5,7 +5,7 @@ Nothing here depends on how many texts an image has or on their order, so the te
 
 from collections import defaultdict
 from itertools import cycle, repeat
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -62,16 +62,25 @@ def read_captions(text_input: Union[Dict[str, List[str]], Sequence[str]]) -> Lis
     return [_captions(siblings) for siblings in _fields(text_input)["siblings"]]
 
 
-def known_pairs(captions: Sequence[FrozenSet[str]], texts: Sequence[BatchText]) -> Tensor:
-    """N x M bool: the text of column j is known to be true of image i, from the image's own captions.
+def known_pairs(captions: Sequence[FrozenSet[str]], image_ids: Sequence[int], texts: Sequence[BatchText]) -> Tensor:
+    """N x M bool: the text of column j is known to be true of image i.
 
-    True where the text equals one of the captions, or is a generated positive whose sources are all among them. What is
-    false on its token vectors only, and a caption still by its words, is known of no image.
+    True where the text equals one of the image's captions, or a positive of the batch that was made of them, or is such
+    a positive by its sources. What is false on its token vectors only, and a caption still by its words, is known of no
+    image.
+
+    Args:
+        captions, image_ids: of N images.
+        texts: M.
     """
-    images: Dict[str, Set[int]] = defaultdict(set)  # that have a caption
-    for image, own in enumerate(captions):
+    owners, images = defaultdict(set), defaultdict(set)  # images by id, and by a text that is true of them
+    for image, (own, image_id) in enumerate(zip(captions, image_ids)):
+        owners[image_id].add(image)
         for caption in own:
             images[caption].add(image)
+    for text in texts:
+        if not text.operator and text.text_id != GENERATED_NEGATIVE:
+            images[normalise(text.text)] |= owners[text.text_id]
     pairs = [
         (image, column)
         for column, text in enumerate(texts)

@@ -1,10 +1,15 @@
 """The head against the published loop, word by word and region by region, and its invariances."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lavis_asym.fusion import HierarchicalFusion, local_similarity
+from lavis_asym.fusion import HierarchicalFusion, blocks, local_similarity
+from lavis_asym.fusion.attention import MAX_SCALE
+from lavis_asym.fusion.tiles import Settings, tiles
+from lavis_asym.fusion.tiles import blocks as blocks_of
 
 
 def published_local(regions, tokens, scale_t2i, scale_i2t, heads):
@@ -53,7 +58,14 @@ def features(images=3, texts=5, regions=7, lengths=(1, 4, 6, 2, 6), width=16, se
     return (draw(images, width), draw(images, regions, width)), (draw(texts, max(lengths), width), mask)
 
 
-SETTINGS = [{}, {"heads": 4}, {"heads": 2, "gate": False}, {"local_weight": 0.0}, {"local_weight": 1.0}]
+SETTINGS = [
+    {},
+    {"heads": 4},
+    {"heads": 2, "gate": False},
+    {"local_weight": 0.0},
+    {"local_weight": 1.0},
+    {"heads": 2, "local_weight": 0.6, "learn_local_weight": True},
+]
 
 
 @pytest.mark.parametrize("heads", [1, 4])
@@ -67,10 +79,11 @@ def test_local_similarity_equals_the_published_loop(heads, images, texts, region
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_head_equals_the_published_loop(settings):
+@pytest.mark.parametrize("images,texts,regions", [(3, 5, 7), (1, 1, 1), (2, 1, 7), (4, 3, 1)])
+def test_head_equals_the_published_loop(settings, images, texts, regions):
     torch.manual_seed(1)
     fusion = HierarchicalFusion(16, **settings)
-    (vectors, regions), (tokens, mask) = features()
+    (vectors, regions), (tokens, mask) = features(images, texts, regions)
     with torch.no_grad():
         scores = fusion((vectors, regions), (tokens, mask))
         expected = [
@@ -92,10 +105,11 @@ def test_permuting_images_texts_regions_permutes_scores_alone():
 def test_padding_never_changes_a_score():
     fusion = HierarchicalFusion(16)
     image, (tokens, mask) = features()
-    garbage = torch.where(mask[..., None], tokens, torch.tensor(1e4))
-    wide = F.pad(garbage, (0, 0, 0, 3), value=7.0)
     expected = fusion(image, (tokens, mask))
-    torch.testing.assert_close(fusion(image, (wide, F.pad(mask, (0, 3)))), expected, atol=1e-6, rtol=0)
+    for value in (1e4, torch.nan, torch.inf):
+        garbage = torch.where(mask[..., None], tokens, torch.tensor(value))
+        wide = F.pad(garbage, (0, 0, 0, 3), value=7.0)
+        torch.testing.assert_close(fusion(image, (wide, F.pad(mask, (0, 3)))), expected, atol=1e-6, rtol=0)
 
 
 def test_the_size_of_blocks_changes_neither_scores_nor_gradients():
@@ -155,6 +169,73 @@ def test_gradients_of_tied_and_of_zero_features_are_finite():
     scores = local_similarity(regions, tokens, torch.ones(2, 4, dtype=torch.bool), heads=2)
     scores.sum().backward()
     assert scores.isfinite().all() and scores.abs().max() <= 1 + 1e-5 and regions.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("regions,length", [(79, 3), (1024, 2), (2, 200)])
+def test_scores_at_the_highest_scales_do_not_overflow(regions, length):
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(16, generator=generator)
+    v, t = (base + 0.02 * torch.randn(1, n, 16, generator=generator) for n in (regions, length))
+    v[:, regions // 2 :] = torch.randn(1, regions - regions // 2, 16, generator=generator)
+    mask = torch.ones(1, length, dtype=torch.bool)
+    highest = {"scale_t2i": MAX_SCALE, "scale_i2t": MAX_SCALE}
+    expected = published_local(v[0].double(), t[0].double(), MAX_SCALE, MAX_SCALE, 1)[0]
+    assert local_similarity(v, t, mask, **highest).item() == pytest.approx(expected.item(), abs=1e-5)
+    ones = local_similarity(torch.ones_like(v), torch.ones_like(t), mask, **highest)
+    assert ones.item() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_second_pass_through_a_retained_graph_is_the_first_again():
+    (_, v), (t, mask) = features()
+    v.requires_grad_()
+    fusion = HierarchicalFusion(16, heads=2)
+    total = fusion((v[:, 0], v), (t, mask)).square().sum()
+    first, second = (torch.autograd.grad(total, v, retain_graph=True)[0] for _ in range(2))
+    torch.testing.assert_close(second, first, atol=1e-6, rtol=1e-5)
+
+
+def test_what_the_forward_pass_kept_goes_with_the_backward_pass(monkeypatch):
+    kept, forward = [], blocks._forward
+
+    def watch(*args):
+        scores = forward(*args)
+        kept.extend(weakref.ref(attention.region_mix) for attention in args[3])
+        return scores
+
+    monkeypatch.setattr(blocks, "_forward", watch)
+    (vectors, v), text = features()
+    total = HierarchicalFusion(16)((vectors, v.requires_grad_()), text).sum()
+    assert kept and all(own() is not None for own in kept)
+    total.backward()
+    assert all(own() is None for own in kept)
+
+
+def test_a_gradient_of_the_gradient_is_refused():
+    (_, v), (t, mask) = features()
+    v.requires_grad_()
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        torch.autograd.grad(local_similarity(v, t, mask).sum(), v, create_graph=True)
+
+
+@pytest.mark.parametrize("heads,images,regions,lengths", [(1, 40, 9, [3] * 50), (4, 7, 36, [1, 5, 5, 5, 20, 20])])
+@pytest.mark.parametrize("width", [None, 64])
+def test_blocks_stay_within_the_budget(heads, images, regions, lengths, width):
+    """A block holds `values` values for each of S in a sixteenth of the budget; a smaller budget makes more of them."""
+    features = torch.empty(heads, images, regions, 2)
+    counts = []
+    for memory_bytes in (2**24, 2**21, 2**18):
+        settings = Settings(9.0, 4.0, memory_bytes, joint_width=width)
+        pairs = 0
+        for tile in tiles(features, lengths, settings):
+            for _, run, own in blocks_of(features, tile, settings, 4):
+                for part in own:
+                    size = (part.stop - part.start) * (run.texts.stop - run.texts.start)
+                    pairs += size
+                    assert size == 1 or 4 * 4 * size * heads * regions * run.length <= memory_bytes / 16
+        assert pairs == images * len(lengths)
+        counts.append(sum(len(own) for tile in tiles(features, lengths, settings)
+                          for _, _, own in blocks_of(features, tile, settings, 4)))  # fmt: skip
+    assert counts[0] < counts[1] < counts[2]
 
 
 def test_real_tokens_may_stand_anywhere():
@@ -297,7 +378,9 @@ def test_settings_out_of_range_are_named(settings, message):
 @pytest.mark.parametrize(
     "change,message",
     [
-        (lambda v, t, m: (v[:, :, :8], t, m, 1), "N x R x D"),
+        (lambda v, t, m: (v[:, :, :8], t, m, 1), "M x L x 8"),
+        (lambda v, t, m: (v[:, :0], t, m, 1), "R > 0"),
+        (lambda v, t, m: (v[0], t, m, 1), "N x R x D"),
         (lambda v, t, m: (v, t, m.float(), 1), "bool mask"),
         (lambda v, t, m: (v, t, m[:, :2], 1), "bool mask"),
         (lambda v, t, m: (v, t, m, 3), "does not divide"),
@@ -308,6 +391,23 @@ def test_shapes_that_do_not_fit_are_named(change, message):
     v, t, mask, heads = change(v, t, mask)
     with pytest.raises(ValueError, match=message):
         local_similarity(v, t, mask, heads=heads)
+
+
+def test_a_head_names_features_that_do_not_fit():
+    fusion = HierarchicalFusion(16)
+    (vectors, regions), (tokens, mask) = features()
+    for image in (
+        (vectors[:1], regions),
+        (vectors[:2], regions),
+        (vectors[:, :8], regions),
+        (vectors, regions[..., :8]),
+    ):
+        with pytest.raises(ValueError, match="vectors N x 16 and regions N x R x 16"):
+            fusion(image, (tokens, mask))
+    with pytest.raises(ValueError, match="M x L x 16"):
+        fusion((vectors, regions), (tokens[..., :8], mask))
+    with pytest.raises(ValueError, match="bool mask"):
+        fusion((vectors, regions), (tokens, mask.float()))
 
 
 def test_no_images_or_no_texts_give_an_empty_matrix():

@@ -52,8 +52,12 @@ def test_warm_up_rises_to_the_hardest_negative():
 
 def test_info_nce_leaves_generated_negatives_out():
     scores = torch.rand(4, 6)
-    expected = contrastive_loss(scores[:, :4], IMAGE_IDS, TEXT_IDS[:4], temperature=0.1)
-    torch.testing.assert_close(info_nce_loss(scores, IMAGE_IDS, TEXT_IDS, temperature=0.1), expected)
+    known = torch.zeros(4, 6, dtype=torch.bool)
+    known[0, 3] = known[2, 4] = True
+    for siblings in ("masked", "soft"):
+        expected = contrastive_loss(scores[:, :4], IMAGE_IDS, TEXT_IDS[:4], known[:, :4], 0.1, siblings=siblings)
+        found = info_nce_loss(scores, IMAGE_IDS, TEXT_IDS, known, 0.1, siblings=siblings)
+        torch.testing.assert_close(found, expected)
 
 
 def test_a_learned_temperature_moves_and_stays_above_its_floor():

@@ -125,7 +125,8 @@ def test_the_joined_batch_is_not_the_mean_of_its_parts():
     joined = batch([0, 1], POLICIES["text"])
     parts = [step(build(), batch([rank], POLICIES["text"]))[0]["loss"] for rank in range(2)]
     assert (step(build(), joined)[0]["loss"] - torch.stack(parts).mean()).abs() > 0.1
-    known = known_pairs(read_captions(joined["text_input"]), read_texts(joined["text_input"], [0, 1, 2, 10, 11]))
+    ids = [0, 1, 2, 10, 11]
+    known = known_pairs(read_captions(joined["text_input"]), ids, read_texts(joined["text_input"], ids))
     assert known[:3, 3:5].any() and known[3:, :3].any()
 
 

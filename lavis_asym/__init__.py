@@ -3,6 +3,8 @@
 Importing this package is light: neither torch nor LAVIS is imported until `register()` or `load_model()` is called.
 """
 
+import warnings
+
 __version__ = "0.1.0"
 __all__ = ["load_model", "register"]
 
@@ -40,4 +42,6 @@ def load_model(name: str = "asym_retrieval", model_type=None, checkpoint=None, d
     model = kind.from_pretrained(model_type=model_type)
     if checkpoint is not None:
         model.load_checkpoint(checkpoint)
+    elif name == "asym_retrieval":
+        warnings.warn("no checkpoint: the head is untrained, so its scores say nothing yet", stacklevel=2)
     return model.to(device).eval()

@@ -49,3 +49,7 @@ def model(registered):
 
     torch.manual_seed(0)
     return lavis_asym.load_model()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore:no checkpoint:UserWarning")

@@ -41,6 +41,7 @@ from lavis_asym.models.batch import TERMS, known_pairs, read_captions, read_text
 from lavis_asym.models.checkpoint import read_checkpoint
 from lavis_asym.paths import config_path
 
+MODES = ("multimodal", "image", "text")
 OBJECTIVES = ("ascl", "info_nce", "triplet")
 IMAGES_AT_ONCE = 32
 SHOWN_KEYS = 3
@@ -195,31 +196,46 @@ class AsymRetrieval(BaseModel):
         return warm_up(samples["epoch"] * steps + samples["iters"], self.margin_warmup_epochs * steps)
 
     @torch.no_grad()
-    def extract_features(self, samples: Dict[str, Any]) -> AsymFeatures:
+    def extract_features(self, samples: Dict[str, Any], mode: str = "multimodal") -> AsymFeatures:
         """Features of images and texts in the joint space, as the fusion head takes them.
 
         Args:
             samples: `image` (N x 3 x S x S pixels) or cached features (see `forward`), and/or `text_input` (M str).
+            mode: as in LAVIS, "image" or "text" leave the other out.
         Returns:
             AsymFeatures, float32.
+        Raises:
+            ValueError: an unknown mode, or samples with nothing for it.
         """
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
         image = text = (None, None)
-        if "image" in samples or "regions" in samples:
+        if mode != "text" and ("image" in samples or "regions" in samples):
             image = self.encode_images(samples)
-        if "text_input" in samples:
-            text = self.encode_texts(list(samples["text_input"]))
+        if mode != "image" and "text_input" in samples:
+            text = self.encode_texts(_listed(samples["text_input"]))
+        if image[0] is None and text[0] is None:
+            raise ValueError(f"expected image, or vector and regions, or text_input for mode {mode}, got {[*samples]}")
         return AsymFeatures(*image, *text)
 
     @torch.no_grad()
-    def similarity(self, images: Sequence[Union[str, Image.Image]], texts: Sequence[str]) -> Tensor:
+    def similarity(self, images: Sequence[Union[str, Path, Image.Image]], texts: Sequence[str]) -> Tensor:
         """Scores of all pairs, each computed alike.
 
         Args:
-            images: N PIL images or paths.
-            texts: M texts.
+            images: N PIL images or paths; one alone counts as a list of it.
+            texts: M texts, likewise.
         Returns:
             N x M float32 in [-1, 1], on the CPU.
+        Raises:
+            TypeError: what is neither an image nor a path, or no text.
         """
+        images, texts = _listed(images), _listed(texts)
+        for given, expected in ((images, (str, Path, Image.Image)), (texts, (str,))):
+            for item in given:
+                if not isinstance(item, expected):
+                    names = " or ".join(kind.__name__ for kind in expected)
+                    raise TypeError(f"expected {names}, got {type(item).__name__}")
         if not images or not texts:
             return torch.zeros(len(images), len(texts))
         transform, clean = self.processors["vis"]["eval"], self.processors["text"]["eval"]
@@ -328,6 +344,10 @@ class AsymRetrieval(BaseModel):
                 shown=SHOWN_KEYS,
             )
         self.load_state_dict(state, strict=False)
+
+
+def _listed(given: Any) -> List[Any]:
+    return [given] if isinstance(given, (str, Path, Image.Image)) else list(given)
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[List[Any]]:

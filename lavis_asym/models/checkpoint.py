@@ -24,8 +24,14 @@ def read_checkpoint(url_or_filename: Union[str, Path]) -> Dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"checkpoint {url_or_filename}: no such file") from None
-    except Exception as error:
-        raise UserError(f"checkpoint {url_or_filename}: cannot be read ({type(error).__name__}: {error})") from None
+    except IsADirectoryError:
+        raise UserError(f"checkpoint {url_or_filename}: a folder; give {url_or_filename}/checkpoint_best.pth") from None
+    except OSError as error:
+        raise UserError(f"checkpoint {url_or_filename}: cannot be read ({error})") from None
+    except Exception as error:  # whose own text may advise to trust the file
+        raise UserError(
+            f"checkpoint {url_or_filename}: no checkpoint, or one that holds more than weights ({type(error).__name__})"
+        ) from None
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {url_or_filename}: expected the weights by name, found {type(content).__name__}")
     return content

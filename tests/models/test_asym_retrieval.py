@@ -1,5 +1,6 @@
 """The model: known to LAVIS, scoring every pair alike, learning nothing from noise."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,28 @@ def test_similarity_takes_paths_and_pictures(model, pictures):
 
 def test_similarity_of_nothing_is_empty(model, pictures):
     assert model.similarity([], TEXTS).shape == (0, 5) and model.similarity(pictures, []).shape == (4, 0)
+
+
+def test_one_image_or_text_alone_is_a_list_of_it(model, pictures):
+    expected = model.similarity(pictures[:1], TEXTS[:1])
+    assert torch.equal(model.similarity(pictures[0], TEXTS[0]), expected)
+    assert torch.equal(model.similarity(Image.open(pictures[0]), TEXTS[0]), expected)
+    assert model.extract_features({"text_input": "two stars"}).text_tokens.shape == (1, 2, 256)
+    with pytest.raises(TypeError, match="expected str or Path or Image, got ndarray"):
+        model.similarity([np.zeros((4, 4, 3))], TEXTS)
+    with pytest.raises(TypeError, match="expected str, got NoneType"):
+        model.similarity(pictures, [None])
+
+
+def test_features_of_one_side_alone(model):
+    samples = {"image": torch.rand(2, 3, 224, 224), "text_input": ["a star"]}
+    image, text = (model.extract_features(samples, mode=mode) for mode in ("image", "text"))
+    assert image.text_tokens is None and text.image_vectors is None
+    both = model.extract_features(samples)
+    assert torch.equal(both.image_regions, image.image_regions) and torch.equal(both.text_tokens, text.text_tokens)
+    for wrong, mode in (({"text_inputs": ["a star"]}, "multimodal"), (samples, "both"), ({}, "text")):
+        with pytest.raises(ValueError, match="expected image, or|mode must be one of"):
+            model.extract_features(wrong, mode=mode)
 
 
 def test_a_failed_evaluation_leaves_the_mode_alone(registered, tmp_path):
@@ -203,7 +226,7 @@ def test_what_is_no_checkpoint_is_named(model, tmp_path):
     with pytest.raises(UserError, match="nowhere.pth: no such file"):
         model.load_checkpoint(str(tmp_path / "nowhere.pth"))
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match="text.pth: cannot be read"):
+    with pytest.raises(UserError, match="text.pth: no checkpoint"):
         model.load_checkpoint(str(tmp_path / "text.pth"))
 
 

@@ -9,6 +9,7 @@ import hashlib
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -93,9 +94,12 @@ class Hdf5File:
 def _load(path: Path) -> np.ndarray:
     """A file's array, read where it is used."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise Damage(f"{path}: cannot be read ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise Damage(f"{path}: is an npz archive, expected one array, as numpy.save writes it")
+    return array
 
 
 def _check_form(array: np.ndarray, shape: Optional[Sequence[int]] = None) -> None:

@@ -105,6 +105,17 @@ def test_what_is_missing_or_of_another_shape_is_named_and_nothing_is_made_up(ima
     assert not (tmp_path / "out" / "index.json").exists()
 
 
+def test_an_archive_is_no_array(images, npy, tmp_path):
+    path = sorted(npy.glob("*.npy"))[0]
+    with open(path, "wb") as file:
+        np.savez(file, regions_of(0))
+    with pytest.raises(UserError, match=f"{path.name}: is an npz archive, expected one array"):
+        write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "out")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError, match=f"{path.name}: cannot be read"):
+        write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "out")
+
+
 @pytest.fixture
 def scan(tmp_path):
     """Six train images with five captions each, and two dev images that stand in it five times, as SCAN's do."""

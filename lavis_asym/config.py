@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lavis_asym.asymmetry.policy import read_policy
+from lavis_asym.encoders import TEXT_ENCODERS, VISION_ENCODERS, GivenRegions
 from lavis_asym.errors import UserError, did_you_mean, near_matches
 from lavis_asym.evaluation import PROTOCOLS, TIES
 from lavis_asym.paths import config_path, find_config
@@ -76,6 +77,16 @@ class RunConfig(Config):
         _raise(args.cfg_path, [problem for check in checks for problem in check(self.config)])
         if self.config.run.device is None:
             self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
+        _set_encoder(self.config)
+
+
+def _set_encoder(config: DictConfig) -> None:
+    """The data sets' features and pixels are those that the model's vision encoder takes."""
+    for section in config.datasets.values():
+        section.vision_encoder = config.model.vision_encoder
+        for processor in section.vis_processor.values():
+            if processor.name == "asym_image":
+                processor.encoder = config.model.vision_encoder
 
 
 def _raise(path: str, problems: List[str]) -> None:
@@ -188,12 +199,17 @@ def _policy_problems(config: DictConfig) -> Iterator[str]:
 
 
 def _encoder_problems(config: DictConfig) -> Iterator[str]:
-    for name, section in config.datasets.items():
-        if section.data_type == "features" and section.features.encoder != config.model.vision_encoder:
-            yield (
-                f"datasets.{name}.features.encoder: {section.features.encoder!r}, but model.vision_encoder is "
-                f"{config.model.vision_encoder!r}; features must come from the model's own encoder"
-            )
+    for key, known in (("vision_encoder", VISION_ENCODERS), ("text_encoder", TEXT_ENCODERS)):
+        if config.model[key] not in known:
+            yield f"model.{key}: unknown {config.model[key]!r}; {near_matches(config.model[key], known)}"
+    if config.model.vision_encoder == GivenRegions.name:
+        for name, section in config.datasets.items():
+            if "shards" not in section or section.data_type != "features":
+                yield (
+                    f"datasets.{name}: has images, but model.vision_encoder is regions; expected asym_coco or "
+                    "asym_flickr30k with shards of region features (lavis-asym pack, then features --npy or --h5; or "
+                    "features --scan)"
+                )
 
 
 def _range_problems(config: DictConfig) -> Iterator[str]:

@@ -24,14 +24,14 @@ class AsymImageProcessor(BaseProcessor):
     """A PIL image -> the normalised pixels that a vision encoder expects, 3 x S x S float32; `size` is (S, S).
 
     Args:
-        encoder: a name in `encoders.VISION_ENCODERS`.
+        encoder: a name in `encoders.VISION_ENCODERS`; in a run it is `model.vision_encoder`.
     """
 
     def __init__(self, encoder: str = "efficientnet_lite0"):
         if encoder not in VISION_ENCODERS:
             raise UserError(f"vis_processor.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
-        self.transform = VISION_ENCODERS[encoder].transform()
-        self.size = (VISION_ENCODERS[encoder].image_size,) * 2
+        side = VISION_ENCODERS[encoder].image_size
+        self.transform, self.size = VISION_ENCODERS[encoder].transform(), side and (side, side)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         return self.transform(image.convert("RGB"))

@@ -20,6 +20,7 @@ from lavis_asym.assessment import (
     write_result,
 )
 from lavis_asym.data.stream import TrainStream
+from lavis_asym.encoders import GivenRegions, check_features
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import protocol_line, recall_table
 from lavis_asym.models.checkpoint import Training, check_trained_with, read_checkpoint
@@ -59,11 +60,13 @@ class AsymRetrievalTask(RetrievalTask):
     def build_datasets(self, cfg) -> Dict[str, Dict[str, Any]]:
         """LAVIS's; then checks that every split of the run is there and can be used, see below and `check_settings`.
 
-        Fills in `run.test_splits` where it is null.
+        Fills in `run.test_splits` where it is null, and `model.features` of a model of given regions.
         """
         datasets = super().build_datasets(cfg)
         run = cfg.run_cfg
         _check_joined(datasets, training=not run.evaluate)
+        if cfg.model_cfg.vision_encoder == GivenRegions.name:
+            cfg.model_cfg.features = _common_features(datasets)
         splits = {split: data for dataset in datasets.values() for split, data in dataset.items()}
         if run.test_splits is None:
             run.test_splits = [split for split in ("val", "test") if split in splits]
@@ -82,6 +85,13 @@ class AsymRetrievalTask(RetrievalTask):
             for name, dataset in datasets.items():
                 _check_shards(name, dataset.get("train"), cfg)
         return datasets
+
+    def build_model(self, cfg):
+        """LAVIS's; a checkpoint to resume from must be of the same image features."""
+        model, resumed = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
+        if resumed:
+            model.check_trained_on(read_checkpoint(resumed), resumed)
+        return model
 
     def train_step(self, model, samples):
         if samples["iters"] == 0 and is_main_process():
@@ -144,6 +154,14 @@ class AsymRetrievalTask(RetrievalTask):
         if not self.cfg.evaluate:
             return None
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / "scores"
+
+
+def _common_features(datasets: Mapping[str, Mapping[str, Any]]) -> Dict[str, Any]:
+    """What the indices of all data sets say of their features. Raises UserError unless it is the same."""
+    splits = [split for dataset in datasets.values() for split in dataset.values()]
+    for split in splits[1:]:
+        check_features(split.folder, split.features, splits[0].features)
+    return splits[0].features
 
 
 def _check_joined(datasets: Mapping[str, Mapping[str, Any]], training: bool) -> None:

@@ -28,6 +28,12 @@ def test_defaults_are_complete_and_options_win():
     assert OmegaConf.create(cfg.to_dict()).model.arch == "asym_retrieval"
 
 
+def test_the_data_sets_take_the_models_encoder():
+    section = build(["model.vision_encoder=regions"], "projects/asym/coco.yaml").datasets_cfg.asym_coco
+    processors = section.vis_processor.train, section.vis_processor.eval
+    assert section.vision_encoder == "regions" and [own.encoder for own in processors] == ["regions", "regions"]
+
+
 def test_options_in_pairs_work_as_in_lavis():
     assert build(["run.seed", "7", "run.max_epoch", "2"]).run_cfg.seed == 7
 
@@ -58,7 +64,8 @@ def test_options_in_pairs_work_as_in_lavis():
         ("run.resume_ckpt_path=no.pth", r"run.resume_ckpt_path: no such file, no.pth"),
         ("model.finetuned=no.pth", r"model.finetuned: no such file, no.pth"),
         ("run=3", r"run: missing, expected a section"),
-        ("datasets.asym_custom.features.encoder=vit", r"features.encoder: 'vit', but model.vision_encoder"),
+        ("model.vision_encoder=region", r"model.vision_encoder: unknown 'region'; did you mean 'regions'"),
+        ("model.vision_encoder=regions", r"datasets.asym_custom: has images, but model.vision_encoder is regions"),
         ("datasets.asym_custom.text_processor.train.policy.I.swop=1", r"train.policy.I.swop: unknown key"),
     ],
 )

@@ -116,7 +116,7 @@ def _evaluated(arguments: argparse.Namespace):
     from lavis_asym.scorers import scorer
 
     model, processors, training = _model(arguments)
-    dataset = _dataset(arguments, *processors)
+    dataset = _dataset(arguments, model, *processors)
     settings = Settings(
         protocol=arguments.protocol,
         ties=arguments.ties,
@@ -169,6 +169,7 @@ def _model(arguments: argparse.Namespace):
     import torch
     from lavis.models import load_model_and_preprocess
 
+    from lavis_asym.data.shards import read_index
     from lavis_asym.errors import UserError, near_matches
     from lavis_asym.models.checkpoint import Training, load_checkpointed
     from lavis_asym.registration import model_class, register_all
@@ -190,23 +191,32 @@ def _model(arguments: argparse.Namespace):
     if arguments.model_type not in types:
         known = near_matches(arguments.model_type, types) if arguments.model_type else f"known: {', '.join(types)}"
         raise UserError(f"--model-type: {arguments.model} has no type {arguments.model_type!r}; {known}")
+    if arguments.shards and read_index(arguments.shards)["kind"] == "features":
+        raise UserError(
+            f"--shards: {arguments.shards} holds features, but {arguments.model} takes images; give the folder that "
+            "lavis-asym pack wrote"
+        )
     model, vis, text = load_model_and_preprocess(arguments.model, arguments.model_type, is_eval=True, device=device)
     if arguments.checkpoint:
         model.load_checkpoint(arguments.checkpoint)
     return model, (vis["eval"], text["eval"]), Training(None, None)
 
 
-def _dataset(arguments: argparse.Namespace, vis_processor, text_processor):
+def _dataset(arguments: argparse.Namespace, model, vis_processor, text_processor):
     from lavis_asym.data.evaluation_set import EvaluationSet, FolderSet
     from lavis_asym.data.layout import read_layout
     from lavis_asym.data.shards import read_index
+    from lavis_asym.encoders import check_features, features_header
     from lavis_asym.errors import UserError
 
     if arguments.root:
         source = read_layout(arguments.root)
         splits = source.splits
     else:
-        splits = read_index(arguments.shards)["splits"]
+        index = read_index(arguments.shards)
+        splits = index["splits"]
+        if index["kind"] == "features":
+            check_features(arguments.shards, index["features"], features_header(model.vision_encoder))
     if arguments.split not in splits:
         raise UserError(f"--split: {arguments.split!r} is none of {', '.join(splits)}, which the data has")
     if arguments.root:

@@ -13,8 +13,13 @@ examples:
 Features are float16: `local.npy` (R x D) and `global.npy` (D; the mean of your own regions). The captions come along,
 so the folder is all that training reads:
   python -m lavis.train --cfg-path projects/asym/coco.yaml --options datasets.asym_coco.shards=shards/coco-features
-The index keeps the fingerprint of encoder, weights and preprocessing; a run with another encoder is refused. An image
-without features is an error, never a guess. A stopped command goes on where it was.
+and of your own, in training and evaluation:
+  python -m lavis.train --cfg-path projects/asym/coco.yaml --options datasets.asym_coco.shards=shards/coco-regions \\
+      model.vision_encoder=regions
+The index keeps the fingerprint of encoder, weights and preprocessing, or of the files of your own regions; a model
+refuses other features than those it was trained on. For regions in several folders that one extractor made, such as a
+test set packed later, name it for each of them: --extractor NAME. An image without features is an error, never a guess.
+A stopped command goes on where it was.
 """
 
 import argparse
@@ -33,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--npy", type=Path, metavar="FOLDER", help="of your own features, a .npy for each image")
     kind.add_argument("--h5", type=Path, metavar="FILE", help="of your own features (needs h5py)")
     kind.add_argument("--scan", type=Path, metavar="FOLDER", help="of SCAN's *_ims.npy and *_caps.txt")
+    parser.add_argument(
+        "--extractor", metavar="NAME", help="what made your own, such as butd36 (default: by the files)"
+    )
     parser.add_argument("--out", required=True, type=Path, help="the folder of shards; new, empty, or begun before")
     parser.add_argument("--allow-pipe", action="store_true", help="run the commands that the index names as shards")
 
@@ -43,16 +51,18 @@ def run(arguments: argparse.Namespace) -> None:
 
     if bool(arguments.folder) == bool(arguments.scan):
         raise UserError("expected a folder of image shards, or --scan FOLDER, and not both")
+    if arguments.model_type and arguments.extractor:
+        raise UserError("--extractor: is for features of your own; with --model-type the encoder names them")
     if arguments.model_type:
         features.write_features(
             arguments.folder, _vision_encoder(arguments.model_type), arguments.out, arguments.allow_pipe
         )
     elif arguments.scan:
-        regions.write_scan(arguments.scan, arguments.out)
+        regions.write_scan(arguments.scan, arguments.out, arguments.extractor)
     else:
         index = features.image_index(arguments.folder, arguments.allow_pipe)
         source = regions.NpyFolder(arguments.npy) if arguments.npy else regions.Hdf5File(arguments.h5)
-        regions.write_regions(arguments.folder, index, source, arguments.out)
+        regions.write_regions(arguments.folder, index, source, arguments.out, arguments.extractor)
     index = load_index(arguments.out)
     images = sum(count["images"] for count in index["counts"].values())
     form = " x ".join(map(str, index["features"]["regions"]))

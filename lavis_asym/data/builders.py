@@ -13,13 +13,12 @@ from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 
 from lavis_asym.data.evaluation_set import EvaluationSet
-from lavis_asym.data.features import check_fingerprint
 from lavis_asym.data.prepare import prepare_features, prepare_images
 from lavis_asym.data.scenes import write_scenes
 from lavis_asym.data.shards import INDEX, load_index, read_index
 from lavis_asym.data.stream import TrainStream
-from lavis_asym.encoders import VISION_ENCODERS
-from lavis_asym.errors import UserError, near_matches
+from lavis_asym.encoders import VISION_ENCODERS, GivenRegions, check_features, features_header
+from lavis_asym.errors import UserError
 from lavis_asym.paths import config_path
 
 SHARDS_VARIABLE = "LAVIS_ASYM_SHARDS"
@@ -64,14 +63,15 @@ class ShardsBuilder(BaseDatasetBuilder, ABC):
         """The folder of shards that the datasets read, written if it is not there."""
         if self.config.data_type not in ("features", "images"):
             raise UserError(f"data_type: expected 'features' or 'images', got {self.config.data_type!r}")
-        encoder = self.config.features.encoder
-        if encoder not in VISION_ENCODERS:
-            raise UserError(f"features.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
-        return self.folder(encoder)
+        return self.folder(self.config.get("vision_encoder", "efficientnet_lite0"))
 
     @abstractmethod
     def folder(self, encoder: str) -> Path:
-        """The folder of shards, of the kind that `data_type` says."""
+        """The folder of shards, of the kind that `data_type` says.
+
+        Args:
+            encoder: the run's `model.vision_encoder`.
+        """
 
 
 class CustomBuilder(ShardsBuilder):
@@ -134,8 +134,15 @@ class CocoBuilder(ShardsBuilder):
                 "lavis-asym pack wrote, or data_type=features"
             )
         if kind == "features":
-            check_fingerprint(folder, load_index(folder)["features"], encoder)
+            features = load_index(folder)["features"]
+            own = GivenRegions(features) if encoder == GivenRegions.name else VISION_ENCODERS[encoder]
+            check_features(folder, features, features_header(own))
             return folder
+        if encoder == GivenRegions.name:
+            raise UserError(
+                f"{folder}: holds images, but model.vision_encoder is regions; give datasets.asym_{self.NAME}.shards "
+                f"a folder of region features: lavis-asym features {folder} --npy FOLDER --out DIR"
+            )
         return prepare_features(folder, encoder)
 
     def packed(self) -> Path:

@@ -13,21 +13,10 @@ from lavis_asym.data.layout import Record
 from lavis_asym.data.shards import Entry, read_index, shard_samples
 from lavis_asym.data.tar import Damage, RawSample
 from lavis_asym.data.writing import Faults, ShardPlan, is_written, write_shards
-from lavis_asym.encoders import VISION_ENCODERS, VisionEncoder, build_vision_encoder
+from lavis_asym.encoders import VISION_ENCODERS, VisionEncoder, build_vision_encoder, features_header
 from lavis_asym.errors import UserError
 
 IMAGES_AT_ONCE = 32
-
-
-def features_header(encoder_name: str) -> Dict[str, Any]:
-    """What the index of an encoder's features says of them; `fingerprint` is of encoder, weights and preprocessing."""
-    encoder = VISION_ENCODERS[encoder_name]
-    return {
-        "encoder": encoder_name,
-        "fingerprint": encoder.fingerprint,
-        "vector": [encoder.width],
-        "regions": [encoder.n_regions, encoder.width],
-    }
 
 
 def write_features(images: Path, encoder_name: str, folder: Path, allow_pipe: bool = False) -> None:
@@ -44,7 +33,8 @@ def write_features(images: Path, encoder_name: str, folder: Path, allow_pipe: bo
     """
     index = image_index(images, allow_pipe)
     about = {"images": index["sha256"], **index["source"]}
-    header = {"kind": "features", "source": about, "options": {}, "features": features_header(encoder_name)}
+    features = features_header(VISION_ENCODERS[encoder_name])
+    header = {"kind": "features", "source": about, "options": {}, "features": features}
     encoder = None if is_written(folder) else build_vision_encoder(encoder_name).to(_device())
     plans = {
         split: [
@@ -62,17 +52,6 @@ def image_index(images: Path, allow_pipe: bool = False) -> Dict[str, Any]:
     if index["kind"] != "images":
         raise UserError(f"{images}: holds shards of {index['kind']}; expected images, as lavis-asym pack writes them")
     return index
-
-
-def check_fingerprint(folder: Path, features: Dict[str, Any], encoder_name: str) -> None:
-    """Raise UserError unless the features are those that the encoder, as it is now, would give."""
-    expected = features_header(encoder_name)
-    if features != expected:
-        raise UserError(
-            f"{folder}: its features are of {features['fingerprint']} {features['regions']}, the model's encoder is "
-            f"{expected['fingerprint']} {expected['regions']}; run lavis-asym features again with the model's type, "
-            "or choose the model that they were made for"
-        )
 
 
 def _device() -> str:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from lavis_asym.data.features import features_header, write_features
+from lavis_asym.data.features import write_features
 from lavis_asym.data.layout import read_layout
 from lavis_asym.data.packing import PackOptions, pack_images, short_hash, source_content
 from lavis_asym.data.shards import FORMAT_VERSION, load_index, read_index
+from lavis_asym.encoders import VISION_ENCODERS, features_header
 
 
 def prepare_images(root: Path, storage: Path, train_shards: int) -> Path:
@@ -36,7 +37,7 @@ def prepare_features(images: Path, encoder_name: str) -> Path:
     Returns:
         The folder of feature shards, complete: float16 `global.npy` (D) and `local.npy` (R x D) of each image.
     """
-    made_from = [load_index(images)["sha256"], features_header(encoder_name)]
+    made_from = [load_index(images)["sha256"], features_header(VISION_ENCODERS[encoder_name])]
     folder = images.parent / f"features-{short_hash(made_from)}"
     write_features(images, encoder_name, folder)
     read_index(folder)

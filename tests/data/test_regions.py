@@ -116,6 +116,18 @@ def test_an_archive_is_no_array(images, npy, tmp_path):
         write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "out")
 
 
+def test_folders_of_one_extractor_bear_its_name_and_others_that_of_their_files(images, npy, scan, tmp_path):
+    write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "a", "butd36")
+    write_scan(scan, tmp_path / "b", "butd36")
+    a, b = (read_index(tmp_path / name) for name in "ab")
+    assert a["features"] == b["features"] and a["features"]["fingerprint"] == "regions/butd36"
+    np.save(npy / "another.npy", regions_of(0))
+    with pytest.raises(UserError, match="another source"):
+        write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "a", "butd36")
+    write_scan(scan, tmp_path / "c")
+    assert read_index(tmp_path / "c")["features"]["fingerprint"].startswith("regions/scan/")
+
+
 @pytest.fixture
 def scan(tmp_path):
     """Six train images with five captions each, and two dev images that stand in it five times, as SCAN's do."""

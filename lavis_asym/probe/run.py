@@ -11,10 +11,11 @@ from lavis_asym.errors import UserError
 from lavis_asym.evaluation.bootstrap import mean_interval
 from lavis_asym.evaluation.by_length import recalls
 from lavis_asym.evaluation.probe import chance, chosen
+from lavis_asym.evaluation.ranks import Ranks
 from lavis_asym.probe import texts
 from lavis_asym.probe.choices import Choice, PathLike, items_of, photo_key, read_choices, read_karpathy_train
 from lavis_asym.probe.operators import OWN
-from lavis_asym.probe.scoring import OwnScores, Pair, ScoreAll, ScoreOwn, Scorer
+from lavis_asym.probe.scoring import OwnScores, Pair, Rank, ScoreAll, ScoreOwn, Scorer
 from lavis_asym.probe.text_only import text_only_accuracy
 from lavis_asym.probe.texts import FAMILIES, Item, Query
 
@@ -31,6 +32,7 @@ def run_probe(
     choices: Sequence[PathLike] = (),
     karpathy: Optional[PathLike] = None,
     limit: int = CAPTIONS,
+    ties: str = "against",
     seed: int = 0,
 ) -> Dict[str, Any]:
     """Probe a model on a gallery of N images.
@@ -45,6 +47,7 @@ def run_probe(
         choices: multiple-choice or SugarCrepe files (see `choices`), of photos in the gallery.
         karpathy: his dataset_coco.json. Items of photos that his splits train on are then counted apart.
         limit: of the captions drawn by `seed` that texts are made of.
+        ties: of the recalls, see `evaluation.ranks`; a false text that ties with the true one always counts as chosen.
         seed: the same seed and captions give the same texts.
     Returns:
         Plain JSON, accuracies and recalls in percent:
@@ -89,7 +92,7 @@ def run_probe(
         "seed": seed,
         "captions": len(drawn),
         "captions_in_all": sum(map(len, captions)),
-        "recall": _recall(scorer, drawn, images, captions, seed),
+        "recall": _recall(scorer, drawn, images, captions, ties, seed),
         "operators": operators,
         "operators_mean": _means(operators),
         "people": {name: _of_people(people[name], found[name], scores, images, seen, seed) for name in people},
@@ -110,7 +113,7 @@ def _in_gallery(name: str, choices: Sequence[Choice], images: Sequence[str]) -> 
     return items
 
 
-def _recall(scorer: Scorer, drawn, images, captions, seed: int) -> Dict[str, Any]:
+def _recall(scorer: Scorer, drawn, images, captions, ties: str, seed: int) -> Dict[str, Any]:
     made = {family: texts.queries(family, drawn, images, captions, seed) for family in FAMILIES}
     every = [query for own in made.values() for query in own]
     ranks = scorer.ranks((query.image, text) for query in every for text in (query.text, *query.sources))
@@ -119,14 +122,18 @@ def _recall(scorer: Scorer, drawn, images, captions, seed: int) -> Dict[str, Any
         if own:
             unclear = texts.ambiguous(own, captions)
             clear = [query for query, is_unclear in zip(own, unclear) if not is_unclear]
-            row = {"type": FAMILIES[family][0], **_paired(own, ranks), "ambiguous": sum(unclear)}
-            result[family] = {**row, **({"unambiguous": _paired(clear, ranks)} if clear else {})}
+            row = {"type": FAMILIES[family][0], **_paired(own, ranks, ties), "ambiguous": sum(unclear)}
+            result[family] = {**row, **({"unambiguous": _paired(clear, ranks, ties)} if clear else {})}
     return result
 
 
-def _paired(queries: Sequence[Query], ranks: Mapping[Pair, int]) -> Dict[str, Any]:
-    captions = [recalls([ranks[q.image, source] for source in q.sources]) for q in queries]
-    texts = [recalls([ranks[q.image, q.text]]) for q in queries]
+def _paired(queries: Sequence[Query], ranks: Mapping[Pair, Rank], ties: str) -> Dict[str, Any]:
+    def mean_recalls(image: int, asked: Sequence[str]) -> Dict[str, float]:
+        ahead, tied = np.array([ranks[image, text] for text in asked]).T
+        return recalls(Ranks(ahead, tied, np.ones_like(ahead)), ties)
+
+    captions = [mean_recalls(query.image, query.sources) for query in queries]
+    texts = [mean_recalls(query.image, [query.text]) for query in queries]
     own = [query.image for query in queries]
     gained = {name: [after[name] - before[name] for before, after in zip(captions, texts)] for name in captions[0]}
     return {

@@ -72,6 +72,13 @@ def test_a_model_that_sees_nothing_gets_nothing(blind, choices):
     assert all(row["texts"]["img_r1"] == row["captions"]["img_r1"] == 0 for row in probe["recall"].values())
 
 
+def test_recalls_take_ties_as_they_are_asked_to():
+    probe = run_probe(constant, IMAGES, CAPTIONS, ties="expected")
+    for row in probe["recall"].values():
+        assert row["texts"]["img_r1"] == pytest.approx(100 / 3) and row["texts"]["img_r5"] == 100
+        assert row["captions"]["img_r1"] == pytest.approx(100 / 3)
+
+
 def test_trained_is_what_the_policy_draws_and_the_last_resort():
     def trained(policy):
         operators = run_probe(overlap, IMAGES, CAPTIONS, policy=policy)["operators"]
@@ -153,11 +160,11 @@ def test_ranks_against_a_slow_count():
     ranks = Scorer(6, lambda asked: scores[:, [texts.index(t) for t in asked]]).ranks(pairs)
     for image, text in pairs:
         column = scores[:, texts.index(text)]
-        ahead = 0
-        for other in range(6):
-            better = np.isnan(column[image]) or np.isnan(column[other]) or column[other] >= column[image]
-            ahead += other != image and better
-        assert ranks[image, text] == ahead
+        ahead = tied = 0
+        for other in set(range(6)) - {image}:
+            ahead += np.isnan(column[image]) or np.isnan(column[other]) or column[other] > column[image]
+            tied += column[other] == column[image]
+        assert ranks[image, text] == (ahead, tied)
 
 
 def test_the_table_has_a_row_for_each_family_operator_and_file(choices):

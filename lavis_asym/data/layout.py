@@ -6,7 +6,7 @@ COCO and Flickr30k annotations are the same records under other names.
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from lavis_asym.errors import UserError
 
@@ -68,6 +68,20 @@ def read_annotations(folder: Path, pattern: str, images: Path) -> Source:
     )
 
 
+def read_records(path: Path) -> List[Record]:
+    """The records of one file alone; whether its images exist is not asked.
+
+    Raises:
+        UserError: no such file, or what `read_annotations` finds wrong with its records.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected records in LAVIS's layout, such as train.json")
+    problems: List[str] = []
+    records = _records(path.name, _load(path, problems), None, problems)
+    _raise(path, problems)
+    return records
+
+
 def read_karpathy(path: Path, images: Path) -> Source:
     """Karpathy's `dataset_coco.json`, `dataset_flickr30k.json`, ...; its restval images go to train.
 
@@ -111,9 +125,13 @@ def _checked(records: Dict[str, List[Record]], source: Source, place: Path, prob
     if not source.images.is_dir():
         raise UserError(f"{source.images}: no such folder; expected the images that the annotations name in it")
     problems.extend(_overlaps(records))
+    _raise(place, problems)
+    return source._replace(splits=records)
+
+
+def _raise(place: Path, problems: List[str]) -> None:
     if problems:
         raise UserError.from_problems(f"{place}: {len(problems)} problem(s); mend these and start again:", problems)
-    return source._replace(splits=records)
 
 
 def _load(path: Path, problems: List[str], expected: type = list) -> Any:
@@ -129,7 +147,7 @@ def _load(path: Path, problems: List[str], expected: type = list) -> Any:
     return content
 
 
-def _records(name: str, annotations: List[Any], images: Path, problems: List[str]) -> List[Record]:
+def _records(name: str, annotations: List[Any], images: Optional[Path], problems: List[str]) -> List[Record]:
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
     It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
@@ -165,8 +183,8 @@ def _records(name: str, annotations: List[Any], images: Path, problems: List[str
     ]
 
 
-def _fault(annotation: Any, images: Path, there: Set[str]) -> str:
-    """What is wrong with a record, or ''; `there` remembers which images were found."""
+def _fault(annotation: Any, images: Optional[Path], there: Set[str]) -> str:
+    """What is wrong with a record, or ''; `there` remembers which images were found in their folder, if it is given."""
     if not isinstance(annotation, dict):
         return f"expected an object with 'image' and 'caption', got {type(annotation).__name__}"
     for key in ("image", "caption"):
@@ -174,8 +192,8 @@ def _fault(annotation: Any, images: Path, there: Set[str]) -> str:
             return f"no {key!r}; expected the keys 'image', 'caption' and 'image_id', got {sorted(annotation)}"
     image, caption = annotation["image"], annotation["caption"]
     if not isinstance(image, str) or not image or Path(image).is_absolute() or ".." in Path(image).parts:
-        return f"'image' must be a path inside {images.name}/, got {image!r}"
-    if image not in there and not (images / image).is_file():
+        return f"'image' must be a path inside {images.name if images else 'images'}/, got {image!r}"
+    if images and image not in there and not (images / image).is_file():
         return f"'image' names {image!r}, but there is no {images / image}; put it there or remove the record"
     there.add(image)
     texts = [caption] if isinstance(caption, str) else caption

@@ -88,10 +88,10 @@ def write_shards(
         UserError: the folder holds something else, the disk is full, or every fault of the plans' samples.
     """
     header = {"version": FORMAT_VERSION, **header}
+    if _is_whole(folder, header):  # and perhaps read-only: others' shards need no lock
+        return
     with _locked(folder), _full_disk_explained(folder):
-        if is_written(folder):
-            _refuse_another(folder, load_index(folder), header)
-            shutil.rmtree(folder / PACKING, ignore_errors=True)
+        if _is_whole(folder, header):
             return
         _begin(folder, header)
         tasks = list(_tasks(folder, plans))
@@ -114,6 +114,15 @@ def write_shards(
                 sorted(problems),
             )
         _finish(folder, header, tasks, notes)
+
+
+def _is_whole(folder: Path, header: Dict[str, Any]) -> bool:
+    """Whether the folder is written. Raises UserError if it holds something else."""
+    if not is_written(folder):
+        return False
+    _refuse_another(folder, load_index(folder), header)
+    shutil.rmtree(folder / PACKING, ignore_errors=True)  # of a command that was stopped at its very end
+    return True
 
 
 def _tasks(folder: Path, plans: Dict[str, List[ShardPlan]]) -> Iterator[Task]:
@@ -248,7 +257,7 @@ def _finish(folder: Path, header: Dict[str, Any], tasks: List[Task], notes: Dict
                 shared.append([split, other, task.split, key])
     total = {split: counts(entries) for split, entries in splits.items()}
     write_index(folder, {**header, "counts": total, "splits": splits, "shared": shared})
-    shutil.rmtree(folder / PACKING)
+    shutil.rmtree(folder / PACKING, ignore_errors=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from lavis_asym.asymmetry import SampleBuilder
 from lavis_asym.asymmetry.text import clean
 from lavis_asym.encoders import VISION_ENCODERS
 from lavis_asym.errors import UserError, near_matches
+from lavis_asym.images import upright_rgb
 
 # Lists of texts travel as one string, as LAVIS's collate stacks only what has one shape.
 SEPARATOR = "\n"
@@ -37,7 +38,7 @@ class AsymImageProcessor(BaseProcessor):
         self.size = (VISION_ENCODERS[encoder].image_size,) * 2
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        return self.transform(image.convert("RGB"))
+        return self.transform(upright_rgb(image))
 
     @classmethod
     def from_config(cls, cfg=None):

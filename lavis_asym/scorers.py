@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from lavis_asym.encoders import VisionFeatures
+from lavis_asym.images import upright_rgb
 from lavis_asym.models.asym_retrieval import AsymRetrieval
 from lavis_asym.models.gallery import ExactSample
 from lavis_asym.models.shares import join, share
@@ -175,7 +176,7 @@ def photo_of(dataset: Any, number: int) -> Optional[Image.Image]:
     if hasattr(dataset, "photo"):
         return dataset.photo(number)
     path = os.path.join(dataset.vis_root, dataset.image[number])
-    return Image.open(path).convert("RGB") if os.path.isfile(path) else None
+    return upright_rgb(Image.open(path)) if os.path.isfile(path) else None
 
 
 def weights_fingerprint(model: torch.nn.Module) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lavis_asym.data import writing
 from lavis_asym.data.fields import decode_image, decode_text, image_field
-from lavis_asym.data.layout import read_annotations, read_karpathy
+from lavis_asym.data.layout import Record, Source, read_annotations, read_karpathy
 from lavis_asym.data.packing import PackOptions, pack_images, parse_size
 from lavis_asym.data.shards import read_index, shard_samples
 from lavis_asym.errors import UserError
@@ -118,6 +118,15 @@ def test_larger_images_are_made_smaller_and_others_stay_as_they_are(source, tmp_
     pack_images(source, tmp_path / "b", "coco", PackOptions(resize=120))
     for record, content in packed(tmp_path / "b", "val"):
         assert content == (source.images / record.image).read_bytes()
+
+
+def test_a_phones_photo_is_made_smaller_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 32)).save(tmp_path / "a.jpg", exif=exif)
+    source = Source(tmp_path, (), {"val": [Record("a.jpg", ("one",), "a")]})
+    pack_images(source, tmp_path / "out", "own", PackOptions(resize=16))
+    assert [decode_image(content).size for _, content in packed(tmp_path / "out", "val")] == [(16, 32)]
 
 
 def test_processes_make_no_difference(source, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from lavis_asym.asymmetry.text import words
 from lavis_asym.errors import UserError
-from lavis_asym.probe import probe_table, run_probe
+from lavis_asym.probe import probe_tables, run_probe
 from lavis_asym.probe.operators import OWN
 from lavis_asym.probe.scoring import Scorer
 
@@ -137,7 +137,9 @@ def test_photos_of_karpathys_train_are_counted_apart(tmp_path):
     assert (row["items"], row["accuracy"]) == (2, 50.0)
     assert (row["karpathy_train"]["items"], row["karpathy_train"]["accuracy"]) == (1, 100.0)
     assert probe["recall"] == probe["operators"] == {}
-    assert "photos of Karpathy's train | 1 | 100.0" in probe_table(probe)
+    *_, people = probe_tables(probe)
+    assert [row[0] for row in people.rows] == ["swap_obj.json", "swap_obj.json, photos of Karpathy's train"]
+    assert people.rows[1][1:3] == ("1", "100.0 [100.0, 100.0]")
 
 
 def test_what_cannot_be_probed_is_said(choices):
@@ -167,13 +169,13 @@ def test_ranks_against_a_slow_count():
         assert ranks[image, text] == (ahead, tied)
 
 
-def test_the_table_has_a_row_for_each_family_operator_and_file(choices):
+def test_the_tables_have_a_row_for_each_family_operator_and_file(choices):
     probe = run_probe(overlap, IMAGES, CAPTIONS, policy={}, choices=[choices])
-    table = probe_table(probe)
-    for name in (*probe["recall"], *probe["operators"], "my_choices.json"):
-        assert f"| {name} |" in table
-    rows = [line for line in table.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 3  # three tables, each of one width
+    found = list(probe_tables(probe))
+    names = [[row[0] for row in table.rows] for table in found]
+    assert names[0] == list(probe["recall"]) and names[2] == ["my_choices.json"]
+    assert set(names[1]) >= set(probe["operators"])
+    assert all(len(row) == len(table.header) for table in found for row in table.rows)
 
 
 def test_it_needs_neither_torch_nor_lavis():

@@ -5,6 +5,7 @@ COCO and Flickr30k annotations are the same records under other names.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -136,9 +137,10 @@ def _raise(place: Path, problems: List[str]) -> None:
 
 def _load(path: Path, problems: List[str], expected: type = list) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        problems.append(f"{path}: not valid JSON ({error})")
+        lines = "; expected one list, [{...}, {...}], not JSON lines" if "Extra data" in str(error) else ""
+        problems.append(f"{path}: not valid JSON ({error}){lines}")
         return expected()
     if not isinstance(content, expected) or not content:
         what = "list of records" if expected is list else "object"
@@ -151,19 +153,33 @@ def _records(name: str, annotations: List[Any], images: Optional[Path], problems
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
     It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
-    Without an `image_id` (as in LAVIS's COCO val and test files) the image's file name stands for it.
+    Where no record of an image has an `image_id` (as in LAVIS's COCO val and test files) its file name stands for it.
     """
     captions: Dict[str, List[str]] = {}
     image_of: Dict[str, str] = {}
+    first_of: Dict[str, Tuple[int, Any]] = {}  # number and image_id of an image's first record
+    prefixed: Counter = Counter()
     given: Dict[str, Dict[str, List[Tuple[str, ...]]]] = {side: {} for side in GIVEN}
     there: Set[str] = set()
     for number, annotation in enumerate(annotations):
         fault = _fault(annotation, images, there)
         if fault:
-            problems.append(f"{name}, record {number}: {fault}")
+            prefix = _prefix(annotation, images)
+            if prefix:
+                prefixed[prefix] += 1
+            else:
+                problems.append(f"{name}, record {number}: {fault}")
             continue
-        image = annotation["image"]
-        image_id = str(annotation.get("image_id", image))
+        image, own_id = annotation["image"], annotation.get("image_id")
+        first, first_id = first_of.setdefault(image, (number, own_id))
+        if str(own_id) != str(first_id):
+            ids = ["no image_id" if given is None else f"image_id {str(given)!r}" for given in (own_id, first_id)]
+            problems.append(
+                f"{name}, record {number}: {image!r} has {ids[0]}, and {ids[1]} in record {first}; "
+                "give all records of an image the same, or none"
+            )
+            continue
+        image_id = image if own_id is None else str(own_id)
         if image_of.setdefault(image_id, image) != image:
             problems.append(
                 f"{name}, record {number}: image_id {image_id!r} stands for {image_of[image_id]!r} and {image!r}; "
@@ -176,11 +192,28 @@ def _records(name: str, annotations: List[Any], images: Optional[Path], problems
         for side in GIVEN:
             own = tuple(" ".join(text.split()) for text in annotation.get(side, ()))
             given[side].setdefault(image_id, []).extend([own] * len(folded))
+    problems.extend(
+        f"{name}: {count} record(s) have an image name that begins with {prefix!r}; image names are relative to "
+        f"{images}: remove the prefix"
+        for prefix, count in prefixed.items()
+    )
     written = {side: {key: tuple(own) if any(own) else () for key, own in given[side].items()} for side in GIVEN}
     return [
         Record(image_of[key], tuple(texts), key, *(written[side][key] for side in GIVEN))
         for key, texts in captions.items()
     ]
+
+
+def _prefix(annotation: Any, images: Optional[Path]) -> str:
+    """What stands before the path inside `images` in a record's image name, as in `images/a.jpg`, or ''."""
+    image = annotation.get("image") if isinstance(annotation, dict) else None
+    if not images or not isinstance(image, str) or ".." in Path(image).parts:
+        return ""
+    if not Path(image).is_absolute() and (images / image).is_file():
+        return ""
+    rests = ("/".join(Path(image).parts[k:]) for k in range(1, len(Path(image).parts)))
+    rest = next((rest for rest in rests if image.endswith(rest) and (images / rest).is_file()), "")
+    return image[: len(image) - len(rest)] if rest else ""
 
 
 def _fault(annotation: Any, images: Optional[Path], there: Set[str]) -> str:

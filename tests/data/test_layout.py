@@ -51,6 +51,7 @@ def test_what_people_wrote_stays_with_its_caption(root):
 
 
 RECORD = {"image": "c.jpg", "caption": ["x"], "image_id": "C"}
+WITHOUT = {"image": "c.jpg", "caption": ["y"]}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,9 @@ RECORD = {"image": "c.jpg", "caption": ["x"], "image_id": "C"}
         ([{**RECORD, "image_id": "A"}], r"image_id 'A' stands in train and in val"),
         ([{**RECORD, "image": "a.jpg"}], r"image 'a.jpg' stands in train and in val"),
         ([RECORD, {**RECORD, "image": "a.jpg"}], r"record 1: image_id 'C' stands for 'c.jpg' and 'a.jpg'"),
+        ([RECORD, {**RECORD, "image_id": 3}], r"record 1: 'c.jpg' has image_id '3', and image_id 'C' in record 0"),
+        ([RECORD, WITHOUT], r"record 1: 'c.jpg' has no image_id, and image_id 'C' in record 0"),
+        ([{**RECORD, "image_id": None}, WITHOUT, RECORD], r"record 2: .* image_id 'C', and no image_id in record 0"),
         ([{**RECORD, "negatives": "y"}], r"'negatives' of 'c.jpg' must be a list of texts, got 'y'"),
         ([{**RECORD, "positives": ["y", " "]}], r"'positives' of 'c.jpg' must be a list of texts"),
         (["x"], r"record 0: expected an object"),
@@ -78,6 +82,34 @@ def test_a_wrong_record_is_named_with_its_file(root, val, message):
     write(root, "val", val)
     with pytest.raises(UserError, match=message):
         read_layout(root)
+
+
+def test_an_image_needs_no_id_in_any_of_its_records(root):
+    write(root, "val", [WITHOUT, {**WITHOUT, "image_id": None, "caption": "z"}])
+    assert read_layout(root).splits["val"] == [Record("c.jpg", ("y", "z"), "c.jpg")]
+
+
+def test_windows_mark_of_utf_8_is_read_over(root):
+    (root / "val.json").write_text(json.dumps([RECORD]), encoding="utf-8-sig")
+    assert read_layout(root).splits["val"] == [Record("c.jpg", ("x",), "C")]
+
+
+def test_json_lines_are_named_as_such(root):
+    (root / "val.json").write_text("\n".join([json.dumps(RECORD)] * 3))
+    with pytest.raises(UserError, match=r"val.json: not valid JSON .*expected one list, \[{...}, {...}\], not JSON lines"):
+        read_layout(root)
+
+
+@pytest.mark.parametrize("prefix", ["images/", "data/images/", "{root}/images/"])
+def test_a_prefix_of_image_names_is_one_problem(root, prefix):
+    prefix = prefix.format(root=root)
+    captions = [{"image": f"{prefix}sub/b.v1.png", "caption": f"caption {k}"} for k in range(30)]
+    write(root, "train", [*captions, {"image": f"{prefix}a.jpg", "caption": "one"}])
+    with pytest.raises(UserError) as error:
+        read_layout(root)
+    assert "1 problem(s)" in str(error.value)
+    assert f"train.json: 31 record(s) have an image name that begins with {prefix!r}" in str(error.value)
+    assert f"relative to {root / 'images'}: remove the prefix" in str(error.value)
 
 
 def test_all_problems_are_listed_at_once(root):

@@ -80,7 +80,8 @@ def _plans(images: Path, split: str, records: List[Record], options: PackOptions
     for size in sizes:
         block = records[first : first + size]
         samples = partial(image_samples, images, first, block, options.resize)
-        yield ShardPlan(samples, size, sum(len(record.captions) for record in block), _stamp(images, block))
+        stamp = short_hash([first, block, _stamp(images, block)])
+        yield ShardPlan(samples, size, sum(len(record.captions) for record in block), stamp)
         first += size
 
 

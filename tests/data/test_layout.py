@@ -7,6 +7,7 @@ from PIL import Image
 
 from lavis_asym.data.layout import Record, read_layout
 from lavis_asym.data.prepare import prepare_images
+from lavis_asym.data.shards import read_index
 from lavis_asym.errors import UserError
 
 
@@ -96,7 +97,7 @@ def test_windows_mark_of_utf_8_is_read_over(root):
 
 def test_json_lines_are_named_as_such(root):
     (root / "val.json").write_text("\n".join([json.dumps(RECORD)] * 3))
-    with pytest.raises(UserError, match=r"val.json: not valid JSON .*expected one list, \[{...}, {...}\], not JSON lines"):
+    with pytest.raises(UserError, match=r"val.json: .*expected one list, \[{...}, {...}\], not JSON lines"):
         read_layout(root)
 
 
@@ -141,3 +142,28 @@ def test_broken_images_are_all_named_and_their_shards_not_written(root, tmp_path
     for part in ("3 sample(s)", "a.jpg: cannot be decoded", "c.jpg: cannot be decoded", "b.v1.png: is BMP"):
         assert part in str(error.value)
     assert not list((tmp_path / "storage").rglob("*.tar*"))
+
+
+@pytest.mark.parametrize("mend", ["replace the file", "remove its records"])
+def test_a_first_run_after_a_mend_goes_on_with_what_was_begun(root, tmp_path, mend):
+    whole = (root / "images" / "c.jpg").read_bytes()
+    (root / "images" / "c.jpg").write_bytes(b"no image")
+    with pytest.raises(UserError, match=mend):
+        prepare_images(root, tmp_path / "storage", 2)
+    begun = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "storage").rglob("*.tar")}
+    assert len(begun) == 2
+    if mend == "replace the file":
+        (root / "images" / "c.jpg").write_bytes(whole)
+    else:
+        (root / "val.json").unlink()
+    folder = prepare_images(root, tmp_path / "storage", 2)
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("train*.tar")}
+    assert kept == begun and [path for path in (tmp_path / "storage").iterdir() if path.is_dir()] == [folder]
+
+
+def test_a_change_after_packing_leaves_the_shards_before_it_alone(root, tmp_path):
+    before = prepare_images(root, tmp_path, 2)
+    write(root, "val", [{"image": "c.jpg", "caption": ["another"]}])
+    after = prepare_images(root, tmp_path, 2)
+    assert after != before and read_index(before)["counts"]["val"]["captions"] == 2
+    assert read_index(after)["counts"]["val"]["captions"] == 1

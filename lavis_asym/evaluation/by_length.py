@@ -24,7 +24,8 @@ def recall_by_length(
         ranks: of the Q queries.
         lengths: Q int, words of each query.
         bounds: the greatest length of every bin but the last; None takes the quintiles of `lengths`.
-        image: Q int, the image of each query; adds the 95% intervals `img_r1_interval` ... `img_r10_interval`.
+        image: Q int, the image of each query; adds the 95% intervals `img_r1_interval` ... `img_r10_interval`,
+            None where there are too few images.
         ties: see `evaluation.ranks`.
     Returns:
         One `{"words": "6-8", "queries": int, "img_r1", "img_r5", "img_r10": percent}` for each bin that has queries,
@@ -49,7 +50,7 @@ def recall_by_length(
         row: Dict[str, Any] = {"words": label, "queries": len(own), **recalls(found, ties)}
         if image is not None:
             for k in RECALLS_AT:
-                row[f"img_r{k}_interval"] = list(mean_interval(100.0 * found.hits(k, ties), np.asarray(image)[own]))
+                row[f"img_r{k}_interval"] = mean_interval(100.0 * found.hits(k, ties), np.asarray(image)[own])
         rows.append(row)
     return rows
 

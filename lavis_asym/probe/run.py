@@ -56,7 +56,8 @@ def run_probe(
                 "captions": {"img_r1", "img_r5", "img_r10"}   of the captions that the queries were made from; where a
                                                              query has several, their mean
                 "texts": {the same}                           of the queries, over the same gallery
-                "gain_interval": {the same: [low, high]}      95% interval of texts less captions, by images
+                "gain_interval": {the same: [low, high]}      95% interval of texts less captions, by images,
+                                                             or null of too few
                 "ambiguous": int                              queries that may fit another photo too
                 "unambiguous": {all but "type"} of the others; absent where there are none}},
          "operators": {operator: {"trained": bool, ITEM}},
@@ -64,7 +65,7 @@ def run_probe(
                 {"operators": int, ITEM over all their items}},
          "people": {file's name: {"not_in_gallery": int, ITEM, "karpathy_train": {ITEM} where there are such items}}}
         with ITEM: "items": int, "chance", "accuracy": the true text scores strictly above all wrong ones,
-                "interval": its 95% interval, from images resampled with all their items,
+                "interval": its 95% interval, from images resampled with all their items, or null of too few,
                 "text_only": what a classifier of words reaches without the photo, or null,
                 "other_photos": the same choice by each text's mean score over all other photos, or null.
         Operators and families that apply to no caption are left out.
@@ -140,7 +141,7 @@ def _paired(queries: Sequence[Query], ranks: Mapping[Pair, Rank], ties: str) -> 
         "queries": len(queries),
         "captions": {name: float(np.mean([row[name] for row in captions])) for name in captions[0]},
         "texts": {name: float(np.mean([row[name] for row in texts])) for name in texts[0]},
-        "gain_interval": {name: list(mean_interval(values, own)) for name, values in gained.items()},
+        "gain_interval": {name: mean_interval(values, own) for name, values in gained.items()},
     }
 
 
@@ -154,7 +155,7 @@ def _accuracy(items: Sequence[Item], scores: OwnScores, seed: int) -> Dict[str, 
         "items": len(items),
         "chance": 100.0 * chance([item.wrong for item in items]),
         "accuracy": float(own.mean()),
-        "interval": list(mean_interval(own, [item.image for item in items])),
+        "interval": mean_interval(own, [item.image for item in items]),
         "text_only": text_only_accuracy(items, seed),
         "other_photos": None if scores.elsewhere is None else float(right(scores.elsewhere).mean()),
     }

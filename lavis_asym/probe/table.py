@@ -2,6 +2,8 @@
 
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from lavis_asym.evaluation.bootstrap import BRACKETS
+
 RECALLS = ("img_r1", "img_r5", "img_r10")
 CHOSEN = ("items", "accuracy", "text only", "other photos", "chance")
 
@@ -35,7 +37,7 @@ def probe_tables(probe: Mapping[str, Any]) -> Iterator[ProbeTable]:
     yield ProbeTable(
         "Type I: how often the true text scores above the false ones, in percent; ties count as wrong. Text only: a "
         "classifier of words that sees no photo; other photos: the model's own mean score of each text elsewhere. Own: "
-        "operators that no policy trains on, the same in every run. In brackets: 95% intervals.",
+        "operators that no policy trains on, the same in every run. " + BRACKETS,
         ("negatives", "training", *CHOSEN),
         [(name, "trained" if row["trained"] else "held out", *_chosen(row)) for name, row in rows]
         + [(f"{row['operators']} operators", name.replace("_", " "), *_chosen(row)) for name, row in means],
@@ -59,7 +61,7 @@ def _people(people: Mapping[str, Any]) -> Iterator[Tuple[str, ...]]:
 
 
 def _chosen(row: Mapping[str, Any]) -> Tuple[str, ...]:
-    interval = "" if "interval" not in row else " [{:.1f}, {:.1f}]".format(*row["interval"])
+    interval = " [{:.1f}, {:.1f}]".format(*row["interval"]) if row.get("interval") else ""
     rest = (_number(row.get(key)) for key in ("text_only", "other_photos", "chance"))
     return (str(row.get("items", "")), _number(row.get("accuracy")) + interval, *rest)
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from lavis_asym.evaluation.bootstrap import BRACKETS
 from lavis_asym.probe import probe_tables
 
 SIDES = (("image to text", "txt"), ("text to image", "img"))
@@ -18,7 +19,11 @@ TITLES = {
     "two_stage": "Two stages against exact",
 }
 NOTES = {
-    "graded": "Equal scores share the mean of their places, whatever the ties of the recalls.",
+    "graded": "NDCG from 0 to 1, higher is better; chance is its value where all scores are equal. Equal scores share "
+    f"the mean of their places, whatever the ties of the recalls. {BRACKETS}",
+    "by_length": f"Recalls in percent, higher is better. {BRACKETS}",
+    "geometry": "Alignment from 0 to 4, lower is better: matching pairs lie nearer. Uniformity from -8 to 0, lower is "
+    "better: images, or texts, are more evenly spread.",
     "eccv": "Equal scores count against the model, whatever the ties of the recalls.",
 }
 SHORT = {"txt": "i2t", "img": "t2i", "r_mean": "mean recall", "rsum": "rSum", "medr": "MedR", "meanr": "MeanR"}

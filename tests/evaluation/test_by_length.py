@@ -53,8 +53,8 @@ def test_intervals_hold_the_recalls_where_images_are_given():
 
 
 def test_ties_count_by_the_rule_that_is_asked_for():
-    tied = Ranks(np.array([0, 0]), np.array([9, 9]), np.array([1, 1]))  # of ten images with one score
-    (against,), (expected,) = (recall_by_length(tied, [4, 4], image=[0, 1], ties=ties) for ties in TIES)
+    tied = Ranks(*np.tile([[0], [9], [1]], 10))  # of ten images with one score
+    (against,), (expected,) = (recall_by_length(tied, [4] * 10, image=range(10), ties=ties) for ties in TIES)
     assert (against["img_r1"], against["img_r5"], against["img_r10"]) == (0, 0, 100)
     assert [expected[f"img_r{k}"] for k in (1, 5, 10)] == pytest.approx([10, 50, 100])
     assert expected["img_r1_interval"] == pytest.approx([10, 10])

@@ -23,7 +23,8 @@ from lavis_asym.evaluation.words import groups_of
 from lavis_asym.probe import read_choices, run_probe
 from lavis_asym.probe.choices import items_of
 from lavis_asym.report import Pictures, collect, write_report
-from lavis_asym.scorers import Scored, commit, photo_of, weights_fingerprint
+from lavis_asym.scorers import Scored, photo_of, weights_fingerprint
+from lavis_asym.version import commit
 
 WHOLE_PROBE_IMAGES = 1000  # in larger galleries the probe scores false texts with their own photo alone
 ATTENTION_PICTURES = 3

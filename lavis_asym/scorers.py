@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -198,15 +197,3 @@ def weights_fingerprint(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def commit() -> Optional[str]:
-    """The commit of this code, with a + behind it if files were changed since; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
-        described = subprocess.run([*git, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-                                   capture_output=True, text=True, check=True)  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()

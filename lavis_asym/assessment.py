@@ -23,7 +23,8 @@ from lavis_asym.evaluation.words import groups_of
 from lavis_asym.probe import read_choices, run_probe
 from lavis_asym.probe.choices import items_of
 from lavis_asym.report import Pictures, collect, write_report
-from lavis_asym.scorers import Scored, commit, photo_of, weights_fingerprint
+from lavis_asym.scorers import Scored, photo_of, weights_fingerprint
+from lavis_asym.version import commit
 
 WHOLE_PROBE_IMAGES = 1000  # in larger galleries the probe scores false texts with their own photo alone
 ATTENTION_PICTURES = 3
@@ -92,7 +93,8 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
         ),
     )
     lengths = [len(text.split()) for text in dataset.text]
-    yield "by_length", evaluation.recall_by_length(ranked.t2i.against(), lengths, image=ranked.owner)
+    by_length = evaluation.recall_by_length(ranked.t2i, lengths, image=ranked.owner, ties=settings.ties)
+    yield "by_length", by_length
     if scored.vectors:
         yield "geometry", evaluation.alignment_and_uniformity(*scored.vectors, truth.texts, groups_of(dataset.text))
     if settings.graded:
@@ -196,6 +198,7 @@ def _probe(scorer, settings: Settings) -> Dict[str, Any]:
         score_own=scorer.score_own if is_large else None,
         choices=[path for path in settings.choices if items_of(read_choices(path), dataset.image)],
         karpathy=settings.karpathy,
+        ties=settings.ties,
         seed=settings.seed,
     )
 

@@ -8,15 +8,16 @@ import torch
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.common.utils import is_url
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lavis_asym.asymmetry.policy import read_policy
-from lavis_asym.encoders import TEXT_ENCODERS, VISION_ENCODERS, GivenRegions
+from lavis_asym.encoders import GivenRegions
 from lavis_asym.errors import UserError, did_you_mean, near_matches
 from lavis_asym.evaluation import PROTOCOLS, TIES
+from lavis_asym.models.settings import setting_problems
 from lavis_asym.paths import config_path, find_config
+from lavis_asym.processors import AsymCaptionProcessor, AsymImageProcessor
 
 MODES = ("train", "eval")
 AT_LEAST = {
@@ -41,16 +42,14 @@ def build_config(args: Namespace) -> Config:
         args.cfg_path = str(find_config(args.cfg_path))
         given = OmegaConf.load(args.cfg_path)
         _raise(args.cfg_path, _section_problems(given))
-        options = args.options or []
-        pairs = (
-            options if any("=" in option for option in options[:1]) else map("=".join, zip(options[::2], options[1::2]))
-        )
-        given = OmegaConf.merge(given, OmegaConf.from_dotlist(list(pairs)))
+        given = OmegaConf.merge(given, OmegaConf.from_dotlist(_assignments(args.options or [])))
     except FileNotFoundError as error:
         raise UserError(str(error)) from None
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         raise UserError(f"{args.cfg_path}, options {args.options}: not valid ({error})") from None
-    _raise(args.cfg_path, _section_problems(given) or _name_problems(given))
+    _raise(args.cfg_path, _section_problems(given))
+    given.datasets = {name: {} if section is None else section for name, section in given.datasets.items()}
+    _raise(args.cfg_path, _name_problems(given))
     return RunConfig(args, given) if given.model.arch == "asym_retrieval" else Config(args)
 
 
@@ -68,7 +67,7 @@ class RunConfig(Config):
         self.config = OmegaConf.merge(defaults, given)
         checks = (
             _processor_problems,
-            _policy_problems,
+            _model_problems,
             _encoder_problems,
             _range_problems,
             _evaluation_problems,
@@ -94,11 +93,27 @@ def _raise(path: str, problems: List[str]) -> None:
         raise UserError.from_problems(f"{path}: {len(problems)} problem(s) in the file and its options:", problems)
 
 
+def _assignments(options: List[str]) -> List[str]:
+    """`KEY=VALUE ...` as it is, LAVIS's other form `KEY VALUE ...` joined."""
+    if "=" in "".join(options[:1]):
+        return options
+    if len(options) % 2:
+        raise UserError(f"--options: {options[-1]!r} is a key without a value; give KEY=VALUE, or pairs of KEY VALUE")
+    return list(map("=".join, zip(options[::2], options[1::2])))
+
+
 def _section_problems(given: Any) -> List[str]:
+    """What is no section; a data set's may be empty."""
     if not isinstance(given, DictConfig):
         return ["expected the sections model, datasets and run"]
     missing = [key for key in ("model", "datasets", "run") if not isinstance(given.get(key), DictConfig)]
-    return [f"{key}: missing, expected a section" for key in missing]
+    if missing:
+        return [f"{key}: missing, expected a section" for key in missing]
+    return [
+        f"datasets.{name}: expected a section, got {section!r}"
+        for name, section in given.datasets.items()
+        if not (section is None or isinstance(section, DictConfig))
+    ]
 
 
 def _name_problems(given: DictConfig) -> List[str]:
@@ -116,6 +131,11 @@ def _name_problems(given: DictConfig) -> List[str]:
         )
     names = [("model.arch", given.model.get("arch"), registry.list_models())]
     names += [(f"datasets.{name}", name, registry.list_datasets()) for name in given.datasets]
+    names += [
+        (f"datasets.{name}.type", section.type, registry.get_builder_class(name).DATASET_CONFIG_DICT)
+        for name, section in given.datasets.items()
+        if "type" in section and name in registry.list_datasets()
+    ]
     names += [
         (f"run.{key}", given.run[key], known)
         for key, known in (
@@ -138,7 +158,7 @@ def _model_defaults(given: DictConfig) -> DictConfig:
 def _dataset_defaults(given: DictConfig) -> DictConfig:
     merged = OmegaConf.create()
     for name, section in given.datasets.items():
-        path = registry.get_builder_class(name).default_config_path((section or {}).get("type", "default"))
+        path = registry.get_builder_class(name).default_config_path(section.get("type", "default"))
         merged = OmegaConf.merge(merged, {"datasets": {name: STOCK_DATASET_KEYS}}, OmegaConf.load(path))
     return merged
 
@@ -156,6 +176,8 @@ def _key_problems(given: Any, default: Any, path: str, known: List[str]) -> Iter
                 same_name = [other for other in known if other.rpartition(".")[2] == str(key)]
                 siblings = [other for other in known if other.rpartition(".")[0] == path]
                 yield f"{below}: unknown key; {did_you_mean(same_name) if same_name else near_matches(below, siblings)}"
+    elif isinstance(default, dict):
+        yield f"{path}: expected a section with keys of {', '.join(map(str, default)) or 'any name'}, got {given!r}"
     elif default is not None and not _same_type(given, default):
         yield f"{path}: expected {type(default).__name__}, such as {default!r}, got {given!r}"
 
@@ -186,22 +208,18 @@ def _processor_problems(config: DictConfig) -> Iterator[str]:
                     yield f"{key}.name: missing, expected the name of a processor, such as {default}"
                 elif processor.name not in known:
                     yield f"{key}.name: unknown processor {processor.name!r}; {near_matches(processor.name, known)}"
+                elif registry.get_processor_class(processor.name) in (AsymImageProcessor, AsymCaptionProcessor):
+                    try:
+                        registry.get_processor_class(processor.name).from_config(processor)
+                    except UserError as error:
+                        yield f"{key}.{error}"
 
 
-def _policy_problems(config: DictConfig) -> Iterator[str]:
-    for name, section in config.datasets.items():
-        processor = section.text_processor.train
-        if processor and processor.get("name") == "asym_caption":
-            try:
-                read_policy(OmegaConf.to_container(processor.get("policy") or OmegaConf.create(), resolve=True))
-            except ValueError as error:
-                yield f"datasets.{name}.text_processor.train.{error}"
+def _model_problems(config: DictConfig) -> Iterator[str]:
+    return setting_problems(config.model)
 
 
 def _encoder_problems(config: DictConfig) -> Iterator[str]:
-    for key, known in (("vision_encoder", VISION_ENCODERS), ("text_encoder", TEXT_ENCODERS)):
-        if config.model[key] not in known:
-            yield f"model.{key}: unknown {config.model[key]!r}; {near_matches(config.model[key], known)}"
     if config.model.vision_encoder == GivenRegions.name:
         for name, section in config.datasets.items():
             if "shards" not in section or section.data_type != "features":
@@ -217,6 +235,9 @@ def _range_problems(config: DictConfig) -> Iterator[str]:
         value = OmegaConf.select(config.run, key)
         if value < least:
             yield f"run.{key}: expected at least {least}, got {value}"
+    for name, section in config.datasets.items():
+        if section.get("train_shards", 1) < 1:
+            yield f"datasets.{name}.train_shards: expected at least 1, got {section.train_shards}"
     if config.run.use_dist_eval_sampler:
         yield "run.use_dist_eval_sampler: expected false; a retrieval evaluation needs every image in its gallery"
 
@@ -226,6 +247,8 @@ def _evaluation_problems(config: DictConfig) -> Iterator[str]:
         value = config.run.evaluation[key]
         if value not in known:
             yield f"run.evaluation.{key}: unknown {value!r}; {near_matches(value, known)}"
+    if not isinstance(config.run.test_splits, (ListConfig, type(None))):
+        yield f"run.test_splits: expected list, such as [val], got {config.run.test_splits!r}"
     tests = [split for split in config.run.valid_splits if "test" in split]
     if tests and not config.run.select_on_test:
         yield (

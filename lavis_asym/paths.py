@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lavis_asym.errors import near_matches
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -19,11 +21,16 @@ def find_config(path: str) -> Path:
     """A run's configuration: the path as it is, else among the projects that came with the package.
 
     Raises:
-        FileNotFoundError: naming both places.
+        FileNotFoundError: naming both places, and files of a similar name.
     """
     given = Path(path).expanduser()
     shipped = _folder("projects").parent / given if given.parts[:1] == ("projects",) else _folder("projects") / given
     for candidate in (given, shipped):
         if candidate.is_file():
             return candidate
-    raise FileNotFoundError(f"--cfg-path {path}: no such file, neither here nor as {shipped}")
+    projects = _folder("projects")
+    known = {str(Path("projects", file.relative_to(projects))) for file in projects.rglob("*.yaml")}
+    known |= {str(file) for file in given.parent.glob("*.yaml")}
+    raise FileNotFoundError(
+        f"--cfg-path {path}: no such file, neither here nor as {shipped}; {near_matches(path, known)}"
+    )

@@ -1,7 +1,8 @@
 """LAVIS processors: captions to asymmetry samples, images to pixels."""
 
 import logging
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from inspect import signature
+from typing import Any, Dict, Mapping, Optional, Sequence, Type, Union
 
 import torch
 from lavis.processors.base_processor import BaseProcessor
@@ -13,6 +14,7 @@ from lavis_asym.asymmetry import SampleBuilder
 from lavis_asym.asymmetry.text import clean
 from lavis_asym.encoders import VISION_ENCODERS
 from lavis_asym.errors import UserError, near_matches
+from lavis_asym.images import upright_rgb
 
 # Lists of texts travel as one string, as LAVIS's collate stacks only what has one shape.
 SEPARATOR = "\n"
@@ -25,20 +27,22 @@ class AsymImageProcessor(BaseProcessor):
 
     Args:
         encoder: a name in `encoders.VISION_ENCODERS`; in a run it is `model.vision_encoder`.
+    Raises:
+        UserError: another name.
     """
 
     def __init__(self, encoder: str = "efficientnet_lite0"):
         if encoder not in VISION_ENCODERS:
-            raise UserError(f"vis_processor.encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
+            raise UserError(f"encoder: unknown {encoder!r}; {near_matches(encoder, VISION_ENCODERS)}")
         side = VISION_ENCODERS[encoder].image_size
         self.transform, self.size = VISION_ENCODERS[encoder].transform(), side and (side, side)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        return self.transform(image.convert("RGB"))
+        return self.transform(upright_rgb(image))
 
     @classmethod
     def from_config(cls, cfg=None):
-        return cls(**_arguments(cfg))
+        return cls(**_arguments(cls, cfg))
 
 
 class AsymCaptionProcessor(BaseProcessor):
@@ -48,13 +52,15 @@ class AsymCaptionProcessor(BaseProcessor):
         samples: whether to draw samples.
         policy: what differs from asymmetry/policy.yaml, see `asymmetry.SampleBuilder`.
         seed: see `asymmetry.SampleBuilder`.
+    Raises:
+        UserError: what is wrong with the policy.
     """
 
     def __init__(self, samples: bool = False, policy: Optional[Mapping] = None, seed: int = 0):
         try:
             self.builder = SampleBuilder(policy, seed) if samples else None
         except ValueError as error:
-            raise UserError(f"text_processor.train: {error}") from None
+            raise UserError(str(error)) from None
         self._has_said_no_siblings = False
 
     def __call__(
@@ -110,10 +116,13 @@ class AsymCaptionProcessor(BaseProcessor):
 
     @classmethod
     def from_config(cls, cfg=None):
-        return cls(**_arguments(cfg))
+        return cls(**_arguments(cls, cfg))
 
 
-def _arguments(cfg: Any) -> Dict[str, Any]:
+def _arguments(cls: Type[BaseProcessor], cfg: Any) -> Dict[str, Any]:
     arguments = OmegaConf.to_container(OmegaConf.merge(NO_CONFIG, cfg or {}), resolve=True)
-    arguments.pop("name", None)
+    name, known = arguments.pop("name", cls.__name__), signature(cls).parameters
+    for key in arguments:
+        if key not in known:
+            raise UserError(f"{key}: unknown key of {name}; {near_matches(key, known)}")
     return arguments

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -15,13 +14,27 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from lavis_asym.encoders import VisionFeatures
+from lavis_asym.images import upright_rgb
 from lavis_asym.models.asym_retrieval import AsymRetrieval
 from lavis_asym.models.gallery import ExactSample
+from lavis_asym.models.kept import can_keep
 from lavis_asym.models.shares import join, share
 from lavis_asym.report import Attention, attend
 
 FIRST_STAGE = -2.0  # our scores in two stages lie above it, first scores below
 NOT_RESCORED = -100.0  # the score of LAVIS's models
+
+
+def source_fingerprint(package: Path) -> str:
+    """sha256 of all modules of a package, whether git or a wheel brought them."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
+SOURCE = source_fingerprint(Path(__file__).parent)  # as it runs here, whatever is edited meanwhile
 
 
 class Scored(NamedTuple):
@@ -57,7 +70,7 @@ class AsymScorer:
 
     def __init__(self, model: AsymRetrieval, loader: DataLoader, cache: Optional[Path] = None):
         self.model, self.dataset = model, loader.dataset
-        self._kept = None if cache is None else cache / self._name()
+        self._kept = cache / self._name() if cache is not None and can_keep(cache) else None
         self._own = share(len(self.dataset))
         shared = DataLoader(
             Subset(self.dataset, self._own.tolist()),
@@ -99,8 +112,7 @@ class AsymScorer:
 
     def _name(self) -> str:
         """Of the weights, the code, the images and the texts together."""
-        code = self.model.vision_encoder.fingerprint, commit()
-        parts = weights_fingerprint(self.model), code, list(self.dataset.image), list(self.dataset.text)
+        parts = weights_fingerprint(self.model), SOURCE, list(self.dataset.image), list(self.dataset.text)
         return f"unfinished-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
     def _rows(self, k_test: int) -> str:
@@ -175,7 +187,7 @@ def photo_of(dataset: Any, number: int) -> Optional[Image.Image]:
     if hasattr(dataset, "photo"):
         return dataset.photo(number)
     path = os.path.join(dataset.vis_root, dataset.image[number])
-    return Image.open(path).convert("RGB") if os.path.isfile(path) else None
+    return upright_rgb(Image.open(path)) if os.path.isfile(path) else None
 
 
 def weights_fingerprint(model: torch.nn.Module) -> str:
@@ -185,15 +197,3 @@ def weights_fingerprint(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def commit() -> Optional[str]:
-    """The commit of this code, with a + behind it if files were changed since; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
-        described = subprocess.run([*git, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-                                   capture_output=True, text=True, check=True)  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()

@@ -67,6 +67,26 @@ def test_options_in_pairs_work_as_in_lavis():
         ("model.vision_encoder=region", r"model.vision_encoder: unknown 'region'; did you mean 'regions'"),
         ("model.vision_encoder=regions", r"datasets.asym_custom: has images, but model.vision_encoder is regions"),
         ("datasets.asym_custom.text_processor.train.policy.I.swop=1", r"train.policy.I.swop: unknown key"),
+        ("datasets.asym_custom.text_processor.train.policy.types=3", r"train.policy.types: expected a mapping"),
+        ("datasets.asym_custom.vis_processor.eval.encoder=vit", r"vis_processor.eval.encoder: unknown 'vit'"),
+        ("datasets.asym_custom.train_shards=0", r"datasets.asym_custom.train_shards: expected at least 1, got 0"),
+        ("datasets.asym_custom.type=foo", r"datasets.asym_custom.type: unknown 'foo'; known: default"),
+        ("datasets.asym_custom=3", r"datasets.asym_custom: expected a section, got 3"),
+        ("model.fusion=", r"model.fusion: expected a section with keys of heads, .*, got None$"),
+        ("run.test_splits=val", r"run.test_splits: expected list, such as \[val\], got 'val'"),
+        ("model.siblings=sofft", r"model.siblings: unknown 'sofft'; did you mean 'soft'"),
+        ("model.outranking=zer", r"model.outranking: unknown 'zer'; did you mean 'zero'"),
+        ("model.text_encoder=minlm", r"model.text_encoder: unknown 'minlm'; did you mean 'minilm'"),
+        ("model.caption_weight=7", r"model.caption_weight: expected a number in \[0, 1\], got 7"),
+        ("model.dropout=1.5", r"model.dropout: expected a number in \[0, 1\), got 1.5"),
+        ("model.dropout=.nan", r"model.dropout: expected a number in \[0, 1\), got nan"),
+        ("model.temperature=0.005", r"model.temperature: expected more than model.temperature_floor, 0.01, got 0.005"),
+        ("model.temperature_floor=-1", r"model.temperature_floor: expected at least 0"),
+        ("model.fusion.scale_t2i=50", r"model.fusion.scale_t2i: expected a number in \[0, 40\], got 50"),
+        ("model.fusion.local_weight=1.5", r"model.fusion.local_weight: expected a number in \[0, 1\]"),
+        ("model.fusion.heads=0", r"model.fusion.heads: expected at least 1, got 0"),
+        ("model.fusion.heads=3", r"model.fusion.heads: 3 does not divide model.width, 256"),
+        ("model.fusion.memory_bytes=lots", r"model.fusion.memory_bytes: expected null or an integer"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key(option, message):
@@ -80,6 +100,35 @@ def test_all_problems_are_listed_together():
     with pytest.raises(UserError, match="3 problem") as error:
         build(["run.max_epochs=3", "run.amp=1", "model.fusion.head=3"])
     assert str(error.value).count("\n") == 3
+
+
+def test_what_a_model_may_be_is_checked_together():
+    with pytest.raises(UserError, match="4 problem") as error:
+        build(["model.siblings=hard", "model.width=0", "model.fusion.learn_local_weight=true",
+               "model.fusion.local_weight=1"] + ["model.caption_weight=-1"])  # fmt: skip
+    assert "model.fusion.local_weight: 1 cannot be learned from" in str(error.value)
+
+
+def test_a_key_without_a_value_among_pairs_is_refused():
+    with pytest.raises(UserError, match="'run.max_epoch' is a key without a value"):
+        build(["run.seed", "7", "run.max_epoch"])
+
+
+def test_an_empty_section_of_a_data_set_is_all_defaults(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("model: {arch: asym_retrieval}\ndatasets:\n  asym_scenes:\nrun: {}\n")
+    assert build(path=path).datasets_cfg.asym_scenes.train_shards == 8
+
+
+def test_a_key_that_a_processor_of_ours_does_not_take_is_named(tmp_path):
+    path = tmp_path / "coco.yaml"
+    path.write_text(
+        "model: {arch: asym_retrieval}\nrun: {runner: runner_base}\ndatasets: {coco_retrieval: {\n"
+        "vis_processor: {train: {name: asym_image, image_size: 224}, eval: {name: asym_image}},\n"
+        "text_processor: {train: {name: asym_caption}, eval: {name: asym_caption}}}}\n"
+    )
+    with pytest.raises(UserError, match=r"coco_retrieval.vis_processor.train.image_size: unknown key of asym_image"):
+        build(path=path)
 
 
 def test_stock_data_sets_need_processors_of_ours(tmp_path):

@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from importlib.metadata import files
+from importlib.metadata import files, version
 
 import pytest
 
-from lavis_asym import paths
+from lavis_asym import __version__, cli, paths
 
 
 def test_importing_is_light():
@@ -28,8 +28,15 @@ def test_shipped_configurations_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert paths.find_config("projects/asym/demo.yaml").is_file()
     assert paths.find_config("asym/custom.yaml").is_file()
-    with pytest.raises(FileNotFoundError, match="no such file, neither here nor as"):
-        paths.find_config("projects/asym/dmo.yaml")
+    (tmp_path / "own.yaml").write_text("")
+    for wrong, near in (
+        ("projects/asym/costum.yaml", "did you mean 'projects/asym/custom.yaml'"),
+        ("asym/dmo.yaml", "did you mean 'projects/asym/demo.yaml'"),
+        ("ovn.yaml", "did you mean 'own.yaml'"),
+        ("x", "known: own.yaml, projects/asym/coco.yaml, "),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"no such file, neither here nor as .*{near}"):
+            paths.find_config(wrong)
 
 
 def test_a_file_of_the_user_comes_first(tmp_path, monkeypatch):
@@ -44,6 +51,16 @@ def test_lavis_has_its_launchers_and_their_help_teaches(verb):
     done = subprocess.run([sys.executable, "-m", f"lavis.{verb}", "--help"], capture_output=True, text=True, check=True)
     for word in ("--cfg-path", "--options", "examples:", "projects/asym/custom.yaml", "datasets.asym_custom.root=DIR"):
         assert word in done.stdout
+
+
+def test_a_bug_report_can_name_version_and_commit(capsys, monkeypatch):
+    for commit, said in (("0123456789ab+", f"lavis-asym {__version__}, commit 0123456789ab+\n"),
+                         (None, f"lavis-asym {__version__}\n")):  # fmt: skip
+        monkeypatch.setattr(cli, "commit", lambda commit=commit: commit)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["--version"])
+        assert stop.value.code == 0 and capsys.readouterr().out == said
+    assert version("lavis-asym") == __version__
 
 
 def test_uninstalling_takes_nothing_of_lavis():

@@ -59,7 +59,7 @@ def test_what_is_switched_off_is_left_out(types, missing):
 
 
 def test_a_wrong_policy_is_named_with_its_key():
-    with pytest.raises(UserError, match="text_processor.train: policy.I.swap: unknown key"):
+    with pytest.raises(UserError, match="policy.I.swap: unknown key"):
         AsymCaptionProcessor(samples=True, policy={"I": {"swap": 1}})
 
 

@@ -152,6 +152,30 @@ def test_what_an_evaluation_keeps_is_gone_when_it_is_forgotten(model, image_shar
         assert not list(tmp_path.iterdir())
 
 
+def test_rows_of_other_code_are_not_found(model, feature_shards, tmp_path, monkeypatch):
+    import lavis_asym.scorers as scorers
+
+    loader = loader_of(EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"]))
+    for source in ("one", "two"):  # neither version nor commit tells them apart in a wheel or a tree with changes
+        monkeypatch.setattr(scorers, "SOURCE", source)
+        scorer(model, loader, tmp_path).scores(0)
+    assert len(list(tmp_path.iterdir())) == 2
+    package = tmp_path / "package"
+    (package / "fusion").mkdir(parents=True)
+    fingerprints = set()
+    for content in ("a = 1", "a = 2"):
+        (package / "fusion" / "head.py").write_text(content)
+        fingerprints.add(scorers.source_fingerprint(package))
+    assert len(fingerprints) == 2
+
+
+def test_where_nothing_can_be_kept_it_is_said_and_all_is_scored(model, feature_shards, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    loader = loader_of(EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"]))
+    assert scorer(model, loader, tmp_path / "file" / "scores").scores(0).i2t.shape == (6, 30)
+    assert "cannot be written, so an evaluation that is stopped begins anew" in caplog.text
+
+
 def test_the_fingerprint_is_of_weights_and_names():
     torch.manual_seed(0)
     one, two = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)

@@ -5,8 +5,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Set, Tupl
 
 from lavis_asym.asymmetry import join, rearrange, replace, shorten
 from lavis_asym.asymmetry.draws import by_weight, shuffled
-from lavis_asym.asymmetry.lexicon import lexicon
-from lavis_asym.asymmetry.parse import Context
+from lavis_asym.asymmetry.parse import Context, content_words
 from lavis_asym.asymmetry.policy import read_policy
 from lavis_asym.asymmetry.text import clean, compare, normalise, words
 
@@ -173,11 +172,6 @@ class SampleBuilder:
         while normalise(text) in taken:
             text = f"not {text}"
         return rearrange.negate.__name__, text
-
-
-def content_words(text: str) -> Set[str]:
-    """The words of a text that are about things: all but articles, prepositions and the like."""
-    return set(words(text)) - lexicon().function_words
 
 
 def brings_in_only_new(text: str, base: str, context: Context) -> bool:

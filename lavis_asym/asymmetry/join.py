@@ -2,10 +2,10 @@
 
 import random
 from functools import lru_cache
-from typing import AbstractSet, FrozenSet, Optional, Set
+from typing import AbstractSet, FrozenSet, Optional
 
 from lavis_asym.asymmetry.lexicon import lexicon
-from lavis_asym.asymmetry.parse import PARSES_KEPT, Context, parse
+from lavis_asym.asymmetry.parse import PARSES_KEPT, Context, content_words, parse
 from lavis_asym.asymmetry.text import clean, words
 
 NEAR_DUPLICATE = 0.8  # share of common content words (Jaccard) from which two captions say the same
@@ -29,7 +29,7 @@ def join(caption: str, rng: random.Random, context: Context) -> Optional[str]:
         telling_apart = [c for c in adding if all(_tell_apart(content(c), content(source)) for source in sources)]
         fitting = telling_apart or adding
         if not fitting and len(sources) == 1:
-            fitting = [c for c in others if not _overlap(_content_words(c), _content_words(caption))]
+            fitting = [c for c in others if not _overlap(content_words(c), content_words(caption))]
         if not fitting:
             break
         sources.append(rng.choice(fitting))
@@ -42,10 +42,6 @@ def join(caption: str, rng: random.Random, context: Context) -> Optional[str]:
 
 def _tell_apart(one: FrozenSet[str], other: FrozenSet[str]) -> bool:
     return not one <= other and not other <= one and not _overlap(one, other)
-
-
-def _content_words(caption: str) -> Set[str]:
-    return set(words(caption)) - lexicon().function_words
 
 
 def _overlap(one: AbstractSet[str], other: AbstractSet[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from lavis_asym.asymmetry.lexicon import Concept, Reading, article, lexicon
 from lavis_asym.asymmetry.text import clean, words
@@ -162,6 +162,11 @@ def _kind_of_unknown(phrase: str) -> str:
     if phrase.endswith(("'s", "s'", "’s")):
         return "adjective"  # a possessive stands where an adjective does
     return "adverb" if phrase.endswith("ly") else "verb" if phrase.endswith(("ing", "ed")) else "word"
+
+
+def content_words(text: str) -> Set[str]:
+    """The words of a text that are about things: all but articles, prepositions and the like."""
+    return set(words(text)) - lexicon().function_words
 
 
 class Mentions(NamedTuple):

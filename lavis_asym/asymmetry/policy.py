@@ -27,7 +27,7 @@ def read_policy(given: Optional[Mapping[str, Any]] = None) -> Policy:
     Raises:
         ValueError: an unknown key or operator, a negative weight or count, or a type without an operator.
     """
-    merged = _merged(_default(), given or {}, "policy")
+    merged = _merged(_default(), {} if given is None else given, "policy")
     types = {kind: float(weight) for kind, weight in merged["types"].items() if weight > 0}
     operators = {kind: {name: float(w) for name, w in merged[kind].items() if w > 0} for kind in types}
     for kind, weights in operators.items():
@@ -48,6 +48,8 @@ def _default() -> Dict[str, Any]:
 
 
 def _merged(default: Mapping[str, Any], given: Mapping[str, Any], path: str) -> Dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{path}: expected a mapping with keys of {', '.join(default)}, got {given!r}")
     merged = dict(default)
     for key, value in given.items():
         where = f"{path}.{key}"
@@ -56,8 +58,6 @@ def _merged(default: Mapping[str, Any], given: Mapping[str, Any], path: str) -> 
             hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(default)}"
             raise ValueError(f"{where}: unknown key; {hint}")
         if isinstance(default[key], Mapping):
-            if not isinstance(value, Mapping):
-                raise ValueError(f"{where}: expected a mapping with keys of {', '.join(default[key])}, got {value!r}")
             merged[key] = _merged(default[key], value, where)
         else:
             allowed = (int,) if isinstance(default[key], int) else (int, float)

@@ -9,7 +9,7 @@ from typing import List, Optional, Sequence, Tuple
 from lavis_asym.asymmetry.draws import pick
 from lavis_asym.asymmetry.lexicon import SINGULAR, article, lexicon
 from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, PUNCTUATION, Context, Parse, Unit, kind_at, parse
-from lavis_asym.asymmetry.text import normalise
+from lavis_asym.asymmetry.text import in_case, normalise
 
 # Between these, two things may change places and nothing is said anew ("a man and a dog", "a house next to a tree").
 SYMMETRIC = (
@@ -33,7 +33,7 @@ def swap_objects(caption: str, rng: random.Random, context: Context) -> Optional
     if not pairs:
         return None
     i, j = rng.choice(pairs)
-    return parsed.render({i: _in_case(units[j], units[i]), j: _in_case(units[i], units[j])})
+    return parsed.render({i: in_case(units[j].lower, units[i].text), j: in_case(units[i].lower, units[j].text)})
 
 
 def swap_attributes(caption: str, rng: random.Random, context: Context) -> Optional[str]:
@@ -53,7 +53,7 @@ def swap_attributes(caption: str, rng: random.Random, context: Context) -> Optio
     if not pairs:
         return None
     i, j = rng.choice(pairs)
-    return parsed.render({i: _in_case(units[j], units[i]), j: _in_case(units[i], units[j])})
+    return parsed.render({i: in_case(units[j].lower, units[i].text), j: in_case(units[i].lower, units[j].text)})
 
 
 def add_object(caption: str, rng: random.Random, context: Context) -> Optional[str]:
@@ -91,17 +91,17 @@ def negate(caption: str, rng: random.Random, context: Context) -> Optional[str]:
         if unit.lower in ("there is", "there are", "there") or not i:
             following = i + 1 if unit.lower.startswith("there") else i
             if following < len(units) and units[following].kind in ("determiner", "number", "many"):
-                return parsed.render({following: _like("no", units[following])})
+                return parsed.render({following: in_case("no", units[following].text)})
         if unit.lower in ("is", "are", "was", "were", "this is", "it is"):
             return parsed.render({i: f"{unit.text} not"})
     first = units[0]
-    return parsed.render({0: _like("no", first) + " " + first.text[:1].lower() + first.text[1:]})
+    return parsed.render({0: in_case("no", first.text) + " " + first.text[:1].lower() + first.text[1:]})
 
 
 def _negated_answer(parsed: Parse, start: int) -> Optional[str]:
     first = parsed.units[start]
     if first.kind == "nobody":
-        return parsed.render({start: _like("somebody", first)})
+        return parsed.render({start: in_case("somebody", first.text)})
     return parsed.render({start: f"Not {first.text[:1].lower()}{first.text[1:]}"})
 
 
@@ -156,11 +156,3 @@ def _described(units: Sequence[Unit], i: int) -> Optional[int]:
     while kind_at(units, i) in MODIFIERS:
         i += 1
     return i if kind_at(units, i) in NOMINAL else None
-
-
-def _in_case(unit: Unit, like: Unit) -> str:
-    return unit.lower[:1].upper() + unit.lower[1:] if like.text[0].isupper() else unit.lower
-
-
-def _like(word: str, unit: Unit) -> str:
-    return word.capitalize() if unit.text[0].isupper() else word

@@ -9,6 +9,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from lavis_asym.asymmetry.draws import pick, shuffled
 from lavis_asym.asymmetry.lexicon import PLURAL, SINGULAR, article, lexicon
 from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, PUNCTUATION, Context, Parse, Unit, kind_at, parse
+from lavis_asym.asymmetry.text import in_case
 
 OF_THE_LIVING, NOT_OF_THE_LIVING = ("young", "elderly"), ("new",)
 PLACES = ("room", "site", "way", "ground", "water_body")
@@ -66,7 +67,7 @@ def replace_gender(caption: str, rng: random.Random, context: Context) -> Option
     if parsed.negation < len(parsed.units):
         return None
     changes = {
-        i: _in_case(_counterpart(parsed.units, i, other), unit.text)
+        i: in_case(_counterpart(parsed.units, i, other), unit.text)
         for i, unit in enumerate(parsed.units)
         if unit.lower in other
     }
@@ -83,7 +84,7 @@ def replace_object(caption: str, rng: random.Random, context: Context) -> Option
             others = lexicon().substitutes[noun.concept.group, noun.number, preposition]
             other = pick(others, rng, context.may_name)
             if other is not None:
-                return parsed.render({i: _in_case(other.form(noun.number), parsed.units[i].text)})
+                return parsed.render({i: in_case(other.form(noun.number), parsed.units[i].text)})
     return None
 
 
@@ -144,7 +145,7 @@ def _one_of(caption: str, rng: random.Random, context: Context, places: Places) 
     for i, substitutes in shuffled([(i, words) for i, words in places if i < parsed.negation], rng):
         word = pick(substitutes, rng, context.may_bring_in)
         if word is not None:
-            changes = {i: _in_case(word, parsed.units[i].text)}
+            changes = {i: in_case(word, parsed.units[i].text)}
             if word == "without" and i + 1 < len(parsed.units) and parsed.units[i + 1].lower in ("some", "a few"):
                 changes[i + 1] = "any"
             return parsed.render(changes)
@@ -235,7 +236,3 @@ def _counterpart(units: Sequence[Unit], i: int, other: Dict[str, str]) -> str:
     if units[i].lower == "her" and kind_at(units, i + 1) not in (*NOMINAL, *MODIFIERS):
         return "him"
     return other[units[i].lower]
-
-
-def _in_case(word: str, like: str) -> str:
-    return word[:1].upper() + word[1:] if like[:1].isupper() else word

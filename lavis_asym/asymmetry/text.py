@@ -30,6 +30,11 @@ def normalise(text: str) -> str:
     return " ".join(words(text)) or text.strip().lower()
 
 
+def in_case(word: str, like: str) -> str:
+    """The word with a capital where `like` begins with one."""
+    return word[:1].upper() + word[1:] if like[:1].isupper() else word
+
+
 def compare(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
     """Two texts side by side, as (old piece, new piece), each with its white space: equal where the texts agree, one of
     them "" where words were added or dropped."""

@@ -5,14 +5,28 @@ import sys
 from importlib import import_module
 from typing import Optional, Sequence
 
+from lavis_asym import __version__
 from lavis_asym.errors import UserError
+from lavis_asym.version import commit
 
 COMMANDS = ("pack", "check", "features", "samples", "evaluate", "compare")
+
+
+class _Version(argparse.Action):
+    """Prints the version, and the commit where this is a checkout."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_) -> None:
+        found = commit()
+        print(f"{parser.prog} {__version__}{f', commit {found}' if found else ''}")
+        parser.exit()
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command; 0 where it did what it was asked, 1 where `check` found errors, 2 after an error to mend."""
     parser = argparse.ArgumentParser(prog="lavis-asym", description="Asymmetry-sensitive image-text retrieval.")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="say version and commit, as a bug report needs them"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"lavis_asym.cli.{name}")

@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 from lavis_asym.cli.compare import read_run
+from lavis_asym.evaluation.ranks import TIES
 
 HELP = "evaluate a model, ours or one of LAVIS's, and write a report"
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", help="path or URL; LAVIS's own models bring theirs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (not with --scores)")
     parser.add_argument("--protocol", default="custom", help="custom, flickr30k_1k, coco_5k (and COCO 1K) or coco_1k")
-    parser.add_argument("--ties", default="against", choices=("against", "expected"), help="how equal scores count")
+    parser.add_argument("--ties", default="against", choices=TIES, help="how equal scores count")
     parser.add_argument(
         "--k-test", type=int, default=0, metavar="K",
         help="candidates of each query; 0 (default): every pair; of LAVIS's models as many as they take",

@@ -21,7 +21,6 @@ All operators and their weights: lavis_asym/asymmetry/policy.yaml.
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -34,14 +33,13 @@ import yaml
 from lavis_asym.asymmetry import AsymmetrySamples, Sample, SampleBuilder
 from lavis_asym.asymmetry.text import clean, compare
 from lavis_asym.cli.page import write_page
+from lavis_asym.data.layout import Record, read_records
 from lavis_asym.errors import UserError
 
 HELP = "show the generated samples of some captions"
 PLAIN = ("[-{}-]", "{{+{}+}}")
 COLOURED = ("\033[31;9m{}\033[0m", "\033[32;1m{}\033[0m")
 INDENT = 36  # of the texts
-
-Images = Dict[str, Dict[str, Any]]
 
 
 class Shown(NamedTuple):
@@ -67,15 +65,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the samples, and write the page if asked for.
 
     Raises:
-        UserError: no such file or folder, records of another layout, or a wrong policy.
+        UserError: no such file or folder, what is wrong with its records, or a wrong number or policy.
     """
+    if arguments.n < 1:
+        raise UserError(f"-n {arguments.n}: expected at least 1")
     if arguments.images and not arguments.images.is_dir():
         raise UserError(f"--images {arguments.images}: no such folder")
     try:
         builder = SampleBuilder(_policy(arguments.policy), arguments.seed)
     except ValueError as error:
         raise UserError(f"--policy: {error}") from None
-    shown = list(_drawn(builder, _read(arguments.ann), arguments))
+    shown = list(_drawn(builder, read_records(arguments.ann), arguments))
     marks = COLOURED if sys.stdout.isatty() and "NO_COLOR" not in os.environ else PLAIN
     for item in shown:
         print(f"\n{item.image}\n{'caption':{INDENT}}{clean(item.caption)}")
@@ -88,13 +88,15 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"written: {arguments.html}")
 
 
-def _drawn(builder: SampleBuilder, images: Images, arguments: argparse.Namespace) -> Iterator[Shown]:
+def _drawn(builder: SampleBuilder, records: List[Record], arguments: argparse.Namespace) -> Iterator[Shown]:
     rng = random.Random(arguments.seed)
-    for key in rng.sample(sorted(images), min(arguments.n, len(images))):
-        captions = tuple(caption for caption, _ in images[key]["captions"])
-        caption, given = rng.choice(images[key]["captions"])
-        samples = builder.build(caption, captions, key, arguments.epoch, *given)
-        yield Shown(images[key]["image"], caption, captions, tuple(_rows(samples)))
+    by_id = sorted(records, key=lambda record: record.image_id)
+    for record in rng.sample(by_id, min(arguments.n, len(by_id))):
+        chosen = rng.randrange(len(record.captions))
+        caption = record.captions[chosen]
+        given = (side[chosen] if side else () for side in (record.positives, record.negatives))
+        samples = builder.build(caption, record.captions, record.image_id, arguments.epoch, *given)
+        yield Shown(record.image, caption, record.captions, tuple(_rows(samples)))
 
 
 def _rows(samples: AsymmetrySamples) -> List[Tuple[str, Sample]]:
@@ -115,23 +117,6 @@ def _marked(sample: Sample, marks: Sequence[str]) -> str:
     return "".join(pieces).strip()
 
 
-def _read(path: Path) -> Images:
-    """image_id -> `image` and `captions`: pairs of a caption and its given (positives, negatives)."""
-    try:
-        images: Images = {}
-        for record in json.loads(path.read_text(encoding="utf-8")):
-            own = images.setdefault(str(record.get("image_id", record["image"])), {"image": record["image"]})
-            captions = [record["caption"]] if isinstance(record["caption"], str) else record["caption"]
-            given = (record.get("positives", ()), record.get("negatives", ()))
-            own.setdefault("captions", []).extend((caption, given) for caption in captions)
-        return images
-    except FileNotFoundError:
-        raise UserError(f"--ann {path}: no such file") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        expected = 'a JSON list of {"image": str, "caption": str or list of str, "image_id": str}'
-        raise UserError(f"--ann {path}: expected {expected}; {type(error).__name__}: {error}") from None
-
-
 def _policy(options: Sequence[str]) -> Dict[str, Any]:
     """`types.II=0` -> {"types": {"II": 0}}, all options together."""
     policy: Dict[str, Any] = {}
@@ -143,5 +128,10 @@ def _policy(options: Sequence[str]) -> Dict[str, Any]:
         section = policy
         for name in sections:
             section = section.setdefault(name, {})
-        section[key] = yaml.safe_load(value)
+            if not isinstance(section, dict):
+                raise ValueError(f"{option!r}: {name} was given a value already, {section!r}")
+        try:
+            section[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"{option!r}: {value!r} is no value in YAML") from None
     return policy

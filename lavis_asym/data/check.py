@@ -16,6 +16,7 @@ from lavis_asym.data.shards import (
     INDEX,
     PACKING,
     PIPE,
+    SHARD_NAME,
     Entry,
     digest,
     index_problems,
@@ -76,13 +77,15 @@ def check_folder(folder: Path, deep: bool = False, allow_pipe: bool = False, pro
         deep: also decode every image.
         allow_pipe: see `shards.read_index`.
     Raises:
-        UserError: no folder, or an index that would run commands.
+        UserError: no folder of shards, or an index that would run commands.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one that lavis-asym pack or features wrote")
     try:
         index = load_index(folder)
     except UserError as error:
+        if not any(SHARD_NAME.fullmatch(path.name) for path in folder.glob("*.tar")):
+            raise
         return Report(str(folder), deep, 0, 0, 0, [Finding("error", INDEX, "", str(error))])
     if not allow_pipe:
         refuse_pipes(folder, index)

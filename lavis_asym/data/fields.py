@@ -15,6 +15,7 @@ from PIL import Image
 
 from lavis_asym.data.layout import GIVEN, Record
 from lavis_asym.data.tar import Damage, RawSample
+from lavis_asym.images import upright_rgb
 
 EXTENSION_OF_FORMAT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
 IMAGE_EXTENSIONS = ("jpg", "png", "webp")
@@ -138,12 +139,16 @@ def open_image(content: bytes, extension: Optional[str] = None) -> Image.Image:
 def decode_image(
     content: bytes, extension: Optional[str] = None, size: Optional[Tuple[int, int]] = None
 ) -> Image.Image:
-    """An RGB image; with `size`, a JPEG may come at 1/2, 1/4 or 1/8 of its own, but not below `size`. Raises Damage."""
+    """The image as `upright_rgb` gives it. Raises Damage.
+
+    Args:
+        size: a JPEG may come at 1/2, 1/4 or 1/8 of its own size, but not below this one.
+    """
     image = open_image(content, extension)
     try:
         if size:
             image.draft("RGB", size)
-        return image.convert("RGB")
+        return upright_rgb(image)
     except Exception as error:
         raise Damage(f"cannot be decoded ({_brief(error)})") from None
 

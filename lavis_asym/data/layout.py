@@ -5,8 +5,9 @@ COCO and Flickr30k annotations are the same records under other names.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from lavis_asym.errors import UserError
 
@@ -68,6 +69,20 @@ def read_annotations(folder: Path, pattern: str, images: Path) -> Source:
     )
 
 
+def read_records(path: Path) -> List[Record]:
+    """The records of one file alone; whether its images exist is not asked.
+
+    Raises:
+        UserError: no such file, or what `read_annotations` finds wrong with its records.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected records in LAVIS's layout, such as train.json")
+    problems: List[str] = []
+    records = _records(path.name, _load(path, problems), None, problems)
+    _raise(path, problems)
+    return records
+
+
 def read_karpathy(path: Path, images: Path) -> Source:
     """Karpathy's `dataset_coco.json`, `dataset_flickr30k.json`, ...; its restval images go to train.
 
@@ -111,16 +126,21 @@ def _checked(records: Dict[str, List[Record]], source: Source, place: Path, prob
     if not source.images.is_dir():
         raise UserError(f"{source.images}: no such folder; expected the images that the annotations name in it")
     problems.extend(_overlaps(records))
+    _raise(place, problems)
+    return source._replace(splits=records)
+
+
+def _raise(place: Path, problems: List[str]) -> None:
     if problems:
         raise UserError.from_problems(f"{place}: {len(problems)} problem(s); mend these and start again:", problems)
-    return source._replace(splits=records)
 
 
 def _load(path: Path, problems: List[str], expected: type = list) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        problems.append(f"{path}: not valid JSON ({error})")
+        lines = "; expected one list, [{...}, {...}], not JSON lines" if "Extra data" in str(error) else ""
+        problems.append(f"{path}: not valid JSON ({error}){lines}")
         return expected()
     if not isinstance(content, expected) or not content:
         what = "list of records" if expected is list else "object"
@@ -129,23 +149,37 @@ def _load(path: Path, problems: List[str], expected: type = list) -> Any:
     return content
 
 
-def _records(name: str, annotations: List[Any], images: Path, problems: List[str]) -> List[Record]:
+def _records(name: str, annotations: List[Any], images: Optional[Path], problems: List[str]) -> List[Record]:
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
     It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
-    Without an `image_id` (as in LAVIS's COCO val and test files) the image's file name stands for it.
+    Where no record of an image has an `image_id` (as in LAVIS's COCO val and test files) its file name stands for it.
     """
     captions: Dict[str, List[str]] = {}
     image_of: Dict[str, str] = {}
+    first_of: Dict[str, Tuple[int, Any]] = {}  # number and image_id of an image's first record
+    prefixed: Counter = Counter()
     given: Dict[str, Dict[str, List[Tuple[str, ...]]]] = {side: {} for side in GIVEN}
     there: Set[str] = set()
     for number, annotation in enumerate(annotations):
         fault = _fault(annotation, images, there)
         if fault:
-            problems.append(f"{name}, record {number}: {fault}")
+            prefix = _prefix(annotation, images)
+            if prefix:
+                prefixed[prefix] += 1
+            else:
+                problems.append(f"{name}, record {number}: {fault}")
             continue
-        image = annotation["image"]
-        image_id = str(annotation.get("image_id", image))
+        image, own_id = annotation["image"], annotation.get("image_id")
+        first, first_id = first_of.setdefault(image, (number, own_id))
+        if str(own_id) != str(first_id):
+            ids = ["no image_id" if given is None else f"image_id {str(given)!r}" for given in (own_id, first_id)]
+            problems.append(
+                f"{name}, record {number}: {image!r} has {ids[0]}, and {ids[1]} in record {first}; "
+                "give all records of an image the same, or none"
+            )
+            continue
+        image_id = image if own_id is None else str(own_id)
         if image_of.setdefault(image_id, image) != image:
             problems.append(
                 f"{name}, record {number}: image_id {image_id!r} stands for {image_of[image_id]!r} and {image!r}; "
@@ -158,6 +192,11 @@ def _records(name: str, annotations: List[Any], images: Path, problems: List[str
         for side in GIVEN:
             own = tuple(" ".join(text.split()) for text in annotation.get(side, ()))
             given[side].setdefault(image_id, []).extend([own] * len(folded))
+    problems.extend(
+        f"{name}: {count} record(s) have an image name that begins with {prefix!r}; image names are relative to "
+        f"{images}: remove the prefix"
+        for prefix, count in prefixed.items()
+    )
     written = {side: {key: tuple(own) if any(own) else () for key, own in given[side].items()} for side in GIVEN}
     return [
         Record(image_of[key], tuple(texts), key, *(written[side][key] for side in GIVEN))
@@ -165,8 +204,20 @@ def _records(name: str, annotations: List[Any], images: Path, problems: List[str
     ]
 
 
-def _fault(annotation: Any, images: Path, there: Set[str]) -> str:
-    """What is wrong with a record, or ''; `there` remembers which images were found."""
+def _prefix(annotation: Any, images: Optional[Path]) -> str:
+    """What stands before the path inside `images` in a record's image name, as in `images/a.jpg`, or ''."""
+    image = annotation.get("image") if isinstance(annotation, dict) else None
+    if not images or not isinstance(image, str) or ".." in Path(image).parts:
+        return ""
+    if not Path(image).is_absolute() and (images / image).is_file():
+        return ""
+    rests = ("/".join(Path(image).parts[k:]) for k in range(1, len(Path(image).parts)))
+    rest = next((rest for rest in rests if image.endswith(rest) and (images / rest).is_file()), "")
+    return image[: len(image) - len(rest)] if rest else ""
+
+
+def _fault(annotation: Any, images: Optional[Path], there: Set[str]) -> str:
+    """What is wrong with a record, or ''; `there` remembers which images were found in their folder, if it is given."""
     if not isinstance(annotation, dict):
         return f"expected an object with 'image' and 'caption', got {type(annotation).__name__}"
     for key in ("image", "caption"):
@@ -174,8 +225,8 @@ def _fault(annotation: Any, images: Path, there: Set[str]) -> str:
             return f"no {key!r}; expected the keys 'image', 'caption' and 'image_id', got {sorted(annotation)}"
     image, caption = annotation["image"], annotation["caption"]
     if not isinstance(image, str) or not image or Path(image).is_absolute() or ".." in Path(image).parts:
-        return f"'image' must be a path inside {images.name}/, got {image!r}"
-    if image not in there and not (images / image).is_file():
+        return f"'image' must be a path inside {images.name if images else 'images'}/, got {image!r}"
+    if images and image not in there and not (images / image).is_file():
         return f"'image' names {image!r}, but there is no {images / image}; put it there or remove the record"
     there.add(image)
     texts = [caption] if isinstance(caption, str) else caption

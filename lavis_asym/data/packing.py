@@ -80,7 +80,8 @@ def _plans(images: Path, split: str, records: List[Record], options: PackOptions
     for size in sizes:
         block = records[first : first + size]
         samples = partial(image_samples, images, first, block, options.resize)
-        yield ShardPlan(samples, size, sum(len(record.captions) for record in block), _stamp(images, block))
+        stamp = short_hash([first, block, _stamp(images, block)])
+        yield ShardPlan(samples, size, sum(len(record.captions) for record in block), stamp)
         first += size
 
 
@@ -126,14 +127,14 @@ def _packed(path: Path, resize: Optional[int]) -> Tuple[bytes, str]:
     if path.stat().st_size > MAX_BYTES["jpg"]:
         raise Damage(f"has {path.stat().st_size} bytes, at most {MAX_BYTES['jpg']} are read")
     content = path.read_bytes()
-    header = open_image(content)
-    extension, size = EXTENSION_OF_FORMAT[header.format], header.size
+    image_format = open_image(content).format
+    extension = EXTENSION_OF_FORMAT[image_format]
     image = decode_image(content)
-    if resize is None or min(size) <= resize:
+    if resize is None or min(image.size) <= resize:
         return content, extension
-    smaller = [max(1, round(side * resize / min(size))) for side in size]
+    smaller = [max(1, round(side * resize / min(image.size))) for side in image.size]
     stream = io.BytesIO()
-    image_format = "JPEG" if extension == "jpg" else header.format
+    image_format = "JPEG" if extension == "jpg" else image_format
     image.resize(smaller, Image.Resampling.BICUBIC).save(stream, image_format, quality=QUALITY)
     return stream.getvalue(), extension
 

@@ -6,11 +6,14 @@ from lavis_asym.data.features import write_features
 from lavis_asym.data.layout import read_layout
 from lavis_asym.data.packing import PackOptions, pack_images, short_hash, source_content
 from lavis_asym.data.shards import FORMAT_VERSION, load_index, read_index
+from lavis_asym.data.writing import is_written, locked
 from lavis_asym.encoders import VISION_ENCODERS, features_header
 
 
 def prepare_images(root: Path, storage: Path, train_shards: int) -> Path:
     """Shards of the images and captions in `root`; the folder's name changes with the content of `root`.
+
+    A folder that was begun before `root` was changed is gone on with, under its new name.
 
     Args:
         root: a folder in LAVIS's retrieval layout.
@@ -22,8 +25,14 @@ def prepare_images(root: Path, storage: Path, train_shards: int) -> Path:
         UserError: naming every record or image that cannot be used.
     """
     source, options = read_layout(root), PackOptions(train_shards=train_shards)
-    folder = storage / f"images-{short_hash([FORMAT_VERSION, str(root), source_content(source), options.stored()])}"
-    pack_images(source, folder, root.name, options)
+    kin = f"images-{short_hash([FORMAT_VERSION, str(root), options.stored()])}"
+    folder = storage / f"{kin}-{source_content(source)[:12]}"
+    if not is_written(folder):
+        with locked(storage):
+            begun = [other for other in storage.glob(f"{kin}-*") if not is_written(other)]
+            if begun and not folder.exists():
+                begun[0].rename(folder)
+            pack_images(source, folder, root.name, options)
     read_index(folder)
     return folder
 

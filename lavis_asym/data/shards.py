@@ -101,20 +101,23 @@ def _form_problem(index: Index) -> str:
     if not isinstance(splits, dict) or not splits or set(splits) - set(SPLITS):
         return f"splits {splits!r:.80}, expected some of {', '.join(SPLITS)}"
     for split, entries in splits.items():
-        for entry in entries if isinstance(entries, list) else [entries]:
-            numbers = (
-                [entry.get(k) for k in ("first", "samples", "captions", "bytes")] if isinstance(entry, dict) else []
-            )
-            name = entry.get("name") if numbers else None
-            if (
-                not numbers
-                or not all(type(n) is int and n >= 0 for n in numbers)
-                or not isinstance(entry["sha256"], str)
-            ):
+        if not isinstance(entries, list):
+            return f"{split} of splits is {entries!r:.80}, expected a list of shards"
+        for entry in entries:
+            if not _is_entry(entry):
                 return f"the entry {entry!r:.120} of {split} is not a shard's"
-            if not isinstance(name, str) or not (SHARD_NAME.fullmatch(name) or name.startswith(PIPE)):
+            name = entry["name"]
+            if not (SHARD_NAME.fullmatch(name) or name.startswith(PIPE)):
                 return f"the shard name {name!r:.120} is refused; expected one such as {shard_name(split, 0)}"
     return ""
+
+
+def _is_entry(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    numbers = [value.get(key) for key in ("first", "samples", "captions", "bytes")]
+    texts = [value.get(key) for key in ("name", "sha256")]
+    return all(type(n) is int and n >= 0 for n in numbers) and all(isinstance(text, str) for text in texts)
 
 
 def _is_shape(value: Any, length: int) -> bool:
@@ -125,14 +128,16 @@ def index_problems(index: Index) -> Iterator[str]:
     """What contradicts itself in an index of good form."""
     if index.get("sha256") != seal(index):
         yield "was changed after it was written (its own sha256 is another)"
+    stated = index.get("counts")
+    stated = stated if isinstance(stated, dict) else {}
     for split, entries in index["splits"].items():
         first = 0
         for entry in entries:
             if entry["first"] != first:
                 yield f"{entry['name']} begins with sample {entry['first']}, expected {first}"
             first += entry["samples"]
-        if index.get("counts", {}).get(split) != counts(entries):
-            yield f"counts of {split} are {index.get('counts', {}).get(split)}, its shards have {counts(entries)}"
+        if stated.get(split) != counts(entries):
+            yield f"counts of {split} are {stated.get(split)}, its shards have {counts(entries)}"
     names = [entry["name"] for entries in index["splits"].values() for entry in entries]
     yield from (f"{name} is listed twice" for name in sorted(set(names)) if names.count(name) > 1)
 

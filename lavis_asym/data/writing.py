@@ -9,10 +9,11 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from lavis_asym.data.shards import (
     FORMAT_VERSION,
     INDEX,
     PACKING,
+    SHARD_NAME,
     Entry,
     counts,
     digest,
@@ -35,6 +37,7 @@ from lavis_asym.data.tar import RawSample, write_samples
 from lavis_asym.errors import UserError
 
 PLAN = "plan.json"
+SHA256 = re.compile("[0-9a-f]{64}")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,7 +47,7 @@ class ShardPlan(NamedTuple):
     samples: Callable[[], Iterable[RawSample]]  # picklable where several processes write
     count: int
     captions: int
-    stamp: str = ""  # of the files it is made from: a shard that was begun with others is written again
+    stamp: str = ""  # of all that it is made from, but for the header: a shard begun with other is written again
 
 
 class Faults(Exception):
@@ -81,20 +84,21 @@ def write_shards(
     Args:
         folder: made if need be.
         plans: the shards of each split, in order.
-        header: the index's `kind`, `source`, `options` (and `features`); what was begun with another is refused.
+        header: the index's `kind`, `source`, `options` (and `features`); what was begun with another is refused, but
+            for other `annotations` of the source: what they change, the plans' stamps say.
         title: of the progress bar.
         processes: 1 writes in this one.
     Raises:
         UserError: the folder holds something else, the disk is full, or every fault of the plans' samples.
     """
     header = {"version": FORMAT_VERSION, **header}
-    with _locked(folder), _full_disk_explained(folder):
-        if is_written(folder):
-            _refuse_another(folder, load_index(folder), header)
-            shutil.rmtree(folder / PACKING, ignore_errors=True)
+    if _is_whole(folder, header):  # and perhaps read-only: others' shards need no lock
+        return
+    with locked(folder), _full_disk_explained(folder):
+        if _is_whole(folder, header):
             return
-        _begin(folder, header)
         tasks = list(_tasks(folder, plans))
+        _begin(folder, header, {task.name for task in tasks})
         notes = {task.name: note for task in tasks for note in [_believed(task)] if note}
         missing = [task for task in tasks if task.name not in notes]
         total = sum(task.plan.count for task in tasks)
@@ -109,11 +113,20 @@ def write_shards(
                     notes[task.name] = note
         if problems:
             raise UserError.from_problems(
-                f"{folder}: {len(problems)} sample(s) cannot be packed; mend them and start the same command again, "
-                "what is done stays:",
+                f"{folder}: {len(problems)} sample(s) cannot be packed; mend them and start the same command again; "
+                "a finished shard stays if its images and captions do:",
                 sorted(problems),
             )
         _finish(folder, header, tasks, notes)
+
+
+def _is_whole(folder: Path, header: Dict[str, Any]) -> bool:
+    """Whether the folder is written. Raises UserError if it holds something else."""
+    if not is_written(folder):
+        return False
+    _refuse_another(folder, load_index(folder), header)
+    shutil.rmtree(folder / PACKING, ignore_errors=True)  # of a command that was stopped at its very end
+    return True
 
 
 def _tasks(folder: Path, plans: Dict[str, List[ShardPlan]]) -> Iterator[Task]:
@@ -124,32 +137,46 @@ def _tasks(folder: Path, plans: Dict[str, List[ShardPlan]]) -> Iterator[Task]:
             first += plan.count
 
 
-def _begin(folder: Path, header: Dict[str, Any]) -> None:
+def _begin(folder: Path, header: Dict[str, Any], names: Set[str]) -> None:
+    """Note what is packed, and remove what was begun and is none of the shards `names`."""
     plan = folder / PACKING / PLAN
     if plan.is_file():
-        _refuse_another(folder, json.loads(plan.read_text(encoding="utf-8")), header)
+        _refuse_another(folder, json.loads(plan.read_text(encoding="utf-8")), header, annotations=False)
     elif set(os.listdir(folder)) - {".lock", PACKING}:
         raise UserError(f"{folder}: holds other files, and no shards that were begun; give a new or an empty folder")
     plan.parent.mkdir(exist_ok=True)
-    for left in (*folder.glob("*.partial"), *plan.parent.glob("*.partial")):
+    stale = (path for path in folder.glob("*.tar") if SHARD_NAME.fullmatch(path.name) and path.name not in names)
+    for left in (*folder.glob("*.partial"), *plan.parent.glob("*.partial"), *stale):
         left.unlink()
     write_atomically(plan, (json.dumps(header, indent=1) + "\n").encode())
 
 
-def _refuse_another(folder: Path, found: Dict[str, Any], header: Dict[str, Any]) -> None:
-    expected = json.loads(json.dumps(header))
-    flat, given = ({**h, **h["source"], **h["options"]} for h in (found, expected))
-    keys = sorted(set(flat) | set(given))
-    differing = [
-        f"{key}: {flat.get(key)!r} there, {given.get(key)!r} now"
-        for key in keys
-        if key not in ("source", "options", "counts", "splits", "shared", "sha256") and flat.get(key) != given.get(key)
-    ]
+def _refuse_another(folder: Path, found: Dict[str, Any], header: Dict[str, Any], annotations: bool = True) -> None:
+    """Raise UserError if a folder's shards are made from something else; `annotations` are left out of it if False."""
+    there, now = (_made_from(given, annotations) for given in (found, json.loads(json.dumps(header))))
+    differing = [key for key in sorted(set(there) | set(now)) if there.get(key) != now.get(key)]
     if differing:
         raise UserError.from_problems(
             f"{folder}: holds shards of another source or with other options; give another folder, or remove it:",
-            differing,
+            [f"{key}: {_difference(there.get(key), now.get(key))}" for key in differing],
         )
+
+
+def _made_from(header: Dict[str, Any], annotations: bool) -> Dict[str, Any]:
+    """What tells one folder's content from another's, by the name that users know."""
+    files = header["source"].get("annotations", {}) if annotations else {}
+    flat = {**header, **header["source"], **header["options"], **files}
+    aside = ("source", "options", "annotations", "counts", "splits", "shared", "sha256")
+    return {key: value for key, value in flat.items() if key not in aside}
+
+
+def _difference(there: Any, now: Any) -> str:
+    """Of two values in words; a sha256 itself says nothing to anybody."""
+    shown = {value: "one" for value in (there, now) if isinstance(value, str) and SHA256.fullmatch(value)}
+    if len(shown) == 2:
+        return "has another content now"
+    there, now = ("none" if value is None else shown.get(str(value), repr(value)) for value in (there, now))
+    return f"{there} there, {now} now"
 
 
 def _written(tasks: List[Task], processes: int, advance: Callable[[int], Any]) -> Iterator[Tuple[Task, Any]]:
@@ -248,12 +275,12 @@ def _finish(folder: Path, header: Dict[str, Any], tasks: List[Task], notes: Dict
                 shared.append([split, other, task.split, key])
     total = {split: counts(entries) for split, entries in splits.items()}
     write_index(folder, {**header, "counts": total, "splits": splits, "shared": shared})
-    shutil.rmtree(folder / PACKING)
+    shutil.rmtree(folder / PACKING, ignore_errors=True)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Two commands that start together write a folder once."""
+def locked(folder: Path) -> Iterator[None]:
+    """A folder, made if need be, that one command at a time writes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(folder / ".lock"))

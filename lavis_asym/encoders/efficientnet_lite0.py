@@ -19,7 +19,7 @@ class EfficientNetLite0(VisionEncoder):
     image_size = 224
     mean = (127 / 255,) * 3
     std = (128 / 255,) * 3
-    fingerprint = f"{name}/{SHA256[:12]}/224-squash-bicubic"
+    fingerprint = f"{name}/{SHA256[:12]}/224-squash-bicubic-upright"
 
     def __init__(self):
         super().__init__()

@@ -8,9 +8,11 @@ and their figures averaged as the protocol does.
 
 Drawing images is weighing them: a resample is a row of weights (how often each image was drawn), so that all means of
 all resamples are one matrix product of weights and per-image sums.
+
+A few images cannot say how much images vary, and one always draws itself: below LEAST_IMAGES there is no interval.
 """
 
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from lavis_asym.evaluation.ranks import Ranks
 RESAMPLES = 1000
 AT_ONCE = 50  # resamples, so that the weights of 25,000 texts stay small
 LIMITS = (2.5, 97.5)
+LEAST_IMAGES = 10
+BRACKETS = f"In brackets: 95% intervals, of {LEAST_IMAGES} images or more."
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 Figures = Dict[str, np.ndarray]
@@ -40,22 +44,29 @@ class Difference(NamedTuple):
 def intervals(
     ranked: RankedGallery, ties: str = "against", resamples: int = RESAMPLES, seed: int = 0
 ) -> Dict[str, Tuple[float, float]]:
-    """95% percentile interval (low, high) of every figure of `retrieval_metrics`."""
+    """95% percentile interval (low, high) of every figure of `retrieval_metrics`; {} for a few images."""
+    if min(len(part.i2t.ahead) for part in ranked.parts()) < LEAST_IMAGES:
+        return {}
     figures = _replicates(ranked.parts(), _draw_images, ties, resamples, seed)
     return {name: tuple(np.percentile(values, LIMITS).tolist()) for name, values in figures.items()}
 
 
 def mean_interval(
     values: Sequence[float], image: Sequence[int], resamples: int = RESAMPLES, seed: int = 0
-) -> Tuple[float, float]:
-    """95% interval (low, high) of the mean of Q values, `image` being the image that each belongs to (int Q)."""
+) -> Optional[List[float]]:
+    """95% interval [low, high] of the mean of Q values, `image` being the image that each belongs to (int Q).
+
+    None for the values of a few images.
+    """
     numbers = np.unique(image, return_inverse=True)[1]
     images = int(numbers.max()) + 1
+    if images < LEAST_IMAGES:
+        return None
     sums, counts = np.bincount(numbers, values, images), np.bincount(numbers, minlength=images)
     rng = np.random.default_rng(seed)
     weights = [_draw_images(rng, images, min(AT_ONCE, resamples - k)) for k in range(0, resamples, AT_ONCE)]
     means = np.concatenate([(own @ sums) / (own @ counts) for own in weights])
-    return tuple(np.percentile(means, LIMITS).tolist())
+    return np.percentile(means, LIMITS).tolist()
 
 
 def compare(

@@ -15,9 +15,10 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
+from lavis_asym.evaluation.metrics import RECALLS_AT
+
 EXTRA = 'pip install "lavis-asym[eccv]"'
 TARGETS = ("eccv_map_at_r", "eccv_rprecision", "eccv_r1", "cxc_recalls", "coco_5k_recalls", "coco_1k_recalls")
-RECALLS_AT = (1, 5, 10)
 BENCHMARKS = ("coco_gts", "cxc_gts", "eccv_gts")
 
 

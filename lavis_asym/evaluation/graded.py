@@ -75,8 +75,8 @@ def graded_metrics(
         ValueError: scores of another shape, or an image without a text.
     Returns:
         For `rouge_l` and `cider`: `txt_ndcg25` (texts found for an image), `img_ndcg25` (images found for a text),
-        their 95% intervals `txt_ndcg25_interval` and `img_ndcg25_interval`, their values at chance `txt_chance25` and
-        `img_chance25`, and the numbers of queries `txt_queries` and `img_queries`.
+        their 95% intervals `txt_ndcg25_interval` and `img_ndcg25_interval` (None of too few images), their values at
+        chance `txt_chance25` and `img_chance25`, and the numbers of queries `txt_queries` and `img_queries`.
     """
     images = len(truth.texts)
     if scores_i2t.shape != (images, len(texts)) or scores_t2i.shape != (len(texts), images):
@@ -110,7 +110,7 @@ def graded_metrics(
         for side, pairs in values.items():
             value, chance = np.mean(pairs, axis=0)
             result[name][f"{side}_ndcg{at}"] = float(value)
-            result[name][f"{side}_ndcg{at}_interval"] = list(mean_interval([own for own, _ in pairs], asked[side]))
+            result[name][f"{side}_ndcg{at}_interval"] = mean_interval([own for own, _ in pairs], asked[side])
             result[name][f"{side}_chance{at}"] = float(chance)
             result[name][f"{side}_queries"] = len(pairs)
     return result

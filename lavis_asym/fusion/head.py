@@ -15,6 +15,7 @@ from lavis_asym.fusion import texts as packed
 from lavis_asym.fusion.blocks import Features, score_pairs
 from lavis_asym.fusion.explain import Explanation, explain
 from lavis_asym.fusion.local import (
+    check_heads,
     check_regions,
     check_scales,
     check_shapes,
@@ -106,8 +107,7 @@ class HierarchicalFusion(nn.Module):
     ):
         super().__init__()
         check_scales(scale_t2i, scale_i2t)
-        if width % heads:
-            raise ValueError(f"heads={heads} does not divide the width {width}")
+        check_heads(width, heads)
         if not 0 <= local_weight <= 1:
             raise ValueError(f"local_weight must lie in [0, 1], got {local_weight}")
         if learn_local_weight and local_weight in (0, 1):

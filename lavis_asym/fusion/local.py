@@ -70,8 +70,7 @@ def product_dtype(features: Tensor) -> torch.dtype:
 def check_shapes(regions: Tensor, tokens: Tensor, mask: Tensor, heads: int) -> None:
     check_regions(regions)
     check_texts(tokens, mask, regions.shape[2])
-    if regions.shape[2] % heads:
-        raise ValueError(f"heads={heads} does not divide the width {regions.shape[2]}")
+    check_heads(regions.shape[2], heads)
 
 
 def check_regions(regions: Tensor) -> None:
@@ -86,6 +85,11 @@ def check_texts(tokens: Tensor, mask: Tensor, width: int) -> None:
         raise ValueError(
             f"expected a bool mask of shape {tuple(tokens.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
         )
+
+
+def check_heads(width: int, heads: int) -> None:
+    if heads < 1 or width % heads:
+        raise ValueError(f"heads={heads} does not divide the width {width}")
 
 
 def check_scales(scale_t2i: float, scale_i2t: float) -> None:

@@ -45,10 +45,7 @@ def contrastive_loss(
     Raises:
         ValueError: an unknown policy.
     """
-    if siblings not in SIBLINGS:
-        raise ValueError(f"siblings must be one of {SIBLINGS}, got {siblings!r}")
-    if outranking not in OUTRANKING:
-        raise ValueError(f"outranking must be one of {OUTRANKING}, got {outranking!r}")
+    check_policies(siblings, outranking)
     scores = at_least_float32(scores)
     positive, negative, owned = pairs(image_ids, text_ids, known)
     if outranking != "keep":
@@ -63,6 +60,13 @@ def contrastive_loss(
     i2t = row_loss(logits, positive, negative)
     t2i = row_loss(logits[:, owned].T, positive[:, owned].T, negative[:, owned].T)
     return (i2t + t2i) / 2
+
+
+def check_policies(siblings: str, outranking: str) -> None:
+    """Raise ValueError for an unknown policy, see `contrastive_loss`."""
+    for name, given, known in (("siblings", siblings, SIBLINGS), ("outranking", outranking, OUTRANKING)):
+        if given not in known:
+            raise ValueError(f"{name} must be one of {known}, got {given!r}")
 
 
 def pairs(image_ids: Tensor, text_ids: Tensor, known: Optional[Tensor]) -> Tuple[Tensor, Tensor, Tensor]:

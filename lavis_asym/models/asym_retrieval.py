@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from lavis_asym.asymmetry.embedding import perturb
 from lavis_asym.encoders import (
-    TEXT_ENCODERS,
     VISION_ENCODERS,
     TextEncoder,
     TextFeatures,
@@ -26,11 +25,12 @@ from lavis_asym.encoders import (
     check_features,
     features_header,
 )
-from lavis_asym.errors import UserError, near_matches
+from lavis_asym.errors import UserError
 from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.losses import (
     Temperature,
     ascl_loss,
+    check_settings,
     gather,
     gather_objects,
     gather_texts,
@@ -41,10 +41,10 @@ from lavis_asym.losses import (
 from lavis_asym.models import gallery
 from lavis_asym.models.batch import TERMS, known_pairs, read_captions, read_texts, term_columns
 from lavis_asym.models.checkpoint import read_checkpoint
+from lavis_asym.models.settings import OBJECTIVES, setting_problems
 from lavis_asym.paths import config_path
 
 MODES = ("multimodal", "image", "text")
-OBJECTIVES = ("ascl", "info_nce", "triplet")
 IMAGES_AT_ONCE = 32
 SHOWN_KEYS = 3
 
@@ -72,7 +72,7 @@ class AsymRetrieval(BaseModel):
         siblings, outranking: policies of `losses.contrastive_loss`.
         margin, margin_warmup_epochs: of `losses.triplet_loss`, whose hardness rises over that many epochs.
     Raises:
-        ValueError: an unknown objective.
+        ValueError: a setting out of its range, an unknown objective or policy.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {"tiny": config_path("models/asym_retrieval_tiny.yaml")}
@@ -108,6 +108,7 @@ class AsymRetrieval(BaseModel):
         self.vector_projection.requires_grad_(self.fusion.image_context is not None)
         self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
         self.temperature.requires_grad_(objective != "triplet")
+        check_settings(caption_weight, siblings, outranking)
         self.objective, self.caption_weight, self.siblings, self.outranking = (
             objective, caption_weight, siblings, outranking
         )  # fmt: skip
@@ -117,11 +118,11 @@ class AsymRetrieval(BaseModel):
     @classmethod
     def from_config(cls, cfg) -> "AsymRetrieval":
         """A model as a `model` section describes it (configs/models/asym_retrieval_tiny.yaml names every key)."""
-        for side, known in (("vision_encoder", VISION_ENCODERS), ("text_encoder", TEXT_ENCODERS)):
-            if cfg[side] not in known:
-                raise UserError(f"model.{side}: unknown {cfg[side]!r}; {near_matches(cfg[side], known)}")
-        if cfg.width % cfg.fusion.heads:
-            raise UserError(f"model.fusion.heads: {cfg.fusion.heads} does not divide model.width, {cfg.width}")
+        problems = list(setting_problems(cfg))
+        if problems:
+            raise UserError.from_problems(
+                f"asym_retrieval: {len(problems)} problem(s) in the model's section:", problems
+            )
         model = cls(
             build_vision_encoder(cfg.vision_encoder, cfg.features),
             build_text_encoder(cfg.text_encoder),

@@ -1,6 +1,7 @@
 """What a stopped evaluation finds again: the features of its images and the rows of its scores."""
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from lavis_asym.encoders import VisionFeatures
 from lavis_asym.errors import UserError
+
+
+def can_keep(folder: Path) -> bool:
+    """Whether a folder can be written, made if need be; where not, as in a cache of others, it is said."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    possible = os.access(folder, os.W_OK)
+    if not possible:
+        logging.warning(f"{folder}: cannot be written, so an evaluation that is stopped begins anew; set LAVIS_CACHE")
+    return possible
 
 
 def kept_features(model, batch: Dict[str, Any], folder: Optional[Path]) -> VisionFeatures:

@@ -5,6 +5,6 @@ A model is two functions from texts to scores; neither torch nor LAVIS is needed
 
 from lavis_asym.probe.choices import read_choices, read_karpathy_train
 from lavis_asym.probe.run import run_probe
-from lavis_asym.probe.table import probe_table
+from lavis_asym.probe.table import probe_tables
 
-__all__ = ["probe_table", "read_choices", "read_karpathy_train", "run_probe"]
+__all__ = ["probe_tables", "read_choices", "read_karpathy_train", "run_probe"]

@@ -12,12 +12,12 @@ from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, T
 
 from lavis_asym.asymmetry import normalise
 from lavis_asym.asymmetry.text import clean
+from lavis_asym.data.layout import KARPATHY_SPLITS
 from lavis_asym.errors import UserError
 from lavis_asym.probe.texts import Item
 
 CHOICES_KEYS = ("image", "question", "answer", "wrong")
 SUGARCREPE_KEYS = ("filename", "caption", "negative_caption")
-KARPATHY_TRAIN = ("train", "restval")
 PathLike = Union[str, Path]
 
 
@@ -51,7 +51,9 @@ def read_karpathy_train(path: PathLike) -> FrozenSet[str]:
     """
     data = _read(path)
     try:
-        return frozenset(image["filename"] for image in data["images"] if image["split"] in KARPATHY_TRAIN)
+        return frozenset(
+            image["filename"] for image in data["images"] if KARPATHY_SPLITS.get(image["split"]) == "train"
+        )
     except (KeyError, TypeError) as error:
         raise UserError(f'{path}: expected Karpathy\'s {{"images": [{{"filename", "split"}}, ...]}}, as in '
                         f"dataset_coco.json; {type(error).__name__}: {error}") from None  # fmt: skip

@@ -6,10 +6,9 @@ As in `asymmetry`, an operator is `f(caption, rng, context) -> str | None`; None
 import random
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from lavis_asym.asymmetry.builder import content_words
 from lavis_asym.asymmetry.draws import pick
 from lavis_asym.asymmetry.lexicon import PLURAL, SINGULAR, Concept, article, lexicon
-from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, Context, Parse, kind_at, parse
+from lavis_asym.asymmetry.parse import MODIFIERS, NOMINAL, Context, Parse, content_words, kind_at, parse
 from lavis_asym.asymmetry.rearrange import ADDED
 
 Operator = Callable[[str, random.Random, Context], Optional[str]]

@@ -11,10 +11,11 @@ from lavis_asym.errors import UserError
 from lavis_asym.evaluation.bootstrap import mean_interval
 from lavis_asym.evaluation.by_length import recalls
 from lavis_asym.evaluation.probe import chance, chosen
+from lavis_asym.evaluation.ranks import Ranks
 from lavis_asym.probe import texts
 from lavis_asym.probe.choices import Choice, PathLike, items_of, photo_key, read_choices, read_karpathy_train
 from lavis_asym.probe.operators import OWN
-from lavis_asym.probe.scoring import OwnScores, Pair, ScoreAll, ScoreOwn, Scorer
+from lavis_asym.probe.scoring import OwnScores, Pair, Rank, ScoreAll, ScoreOwn, Scorer
 from lavis_asym.probe.text_only import text_only_accuracy
 from lavis_asym.probe.texts import FAMILIES, Item, Query
 
@@ -31,6 +32,7 @@ def run_probe(
     choices: Sequence[PathLike] = (),
     karpathy: Optional[PathLike] = None,
     limit: int = CAPTIONS,
+    ties: str = "against",
     seed: int = 0,
 ) -> Dict[str, Any]:
     """Probe a model on a gallery of N images.
@@ -45,6 +47,7 @@ def run_probe(
         choices: multiple-choice or SugarCrepe files (see `choices`), of photos in the gallery.
         karpathy: his dataset_coco.json. Items of photos that his splits train on are then counted apart.
         limit: of the captions drawn by `seed` that texts are made of.
+        ties: of the recalls, see `evaluation.ranks`; a false text that ties with the true one always counts as chosen.
         seed: the same seed and captions give the same texts.
     Returns:
         Plain JSON, accuracies and recalls in percent:
@@ -53,7 +56,8 @@ def run_probe(
                 "captions": {"img_r1", "img_r5", "img_r10"}   of the captions that the queries were made from; where a
                                                              query has several, their mean
                 "texts": {the same}                           of the queries, over the same gallery
-                "gain_interval": {the same: [low, high]}      95% interval of texts less captions, by images
+                "gain_interval": {the same: [low, high]}      95% interval of texts less captions, by images,
+                                                             or null of too few
                 "ambiguous": int                              queries that may fit another photo too
                 "unambiguous": {all but "type"} of the others; absent where there are none}},
          "operators": {operator: {"trained": bool, ITEM}},
@@ -61,7 +65,7 @@ def run_probe(
                 {"operators": int, ITEM over all their items}},
          "people": {file's name: {"not_in_gallery": int, ITEM, "karpathy_train": {ITEM} where there are such items}}}
         with ITEM: "items": int, "chance", "accuracy": the true text scores strictly above all wrong ones,
-                "interval": its 95% interval, from images resampled with all their items,
+                "interval": its 95% interval, from images resampled with all their items, or null of too few,
                 "text_only": what a classifier of words reaches without the photo, or null,
                 "other_photos": the same choice by each text's mean score over all other photos, or null.
         Operators and families that apply to no caption are left out.
@@ -89,7 +93,7 @@ def run_probe(
         "seed": seed,
         "captions": len(drawn),
         "captions_in_all": sum(map(len, captions)),
-        "recall": _recall(scorer, drawn, images, captions, seed),
+        "recall": _recall(scorer, drawn, images, captions, ties, seed),
         "operators": operators,
         "operators_mean": _means(operators),
         "people": {name: _of_people(people[name], found[name], scores, images, seen, seed) for name in people},
@@ -110,7 +114,7 @@ def _in_gallery(name: str, choices: Sequence[Choice], images: Sequence[str]) -> 
     return items
 
 
-def _recall(scorer: Scorer, drawn, images, captions, seed: int) -> Dict[str, Any]:
+def _recall(scorer: Scorer, drawn, images, captions, ties: str, seed: int) -> Dict[str, Any]:
     made = {family: texts.queries(family, drawn, images, captions, seed) for family in FAMILIES}
     every = [query for own in made.values() for query in own]
     ranks = scorer.ranks((query.image, text) for query in every for text in (query.text, *query.sources))
@@ -119,21 +123,25 @@ def _recall(scorer: Scorer, drawn, images, captions, seed: int) -> Dict[str, Any
         if own:
             unclear = texts.ambiguous(own, captions)
             clear = [query for query, is_unclear in zip(own, unclear) if not is_unclear]
-            row = {"type": FAMILIES[family][0], **_paired(own, ranks), "ambiguous": sum(unclear)}
-            result[family] = {**row, **({"unambiguous": _paired(clear, ranks)} if clear else {})}
+            row = {"type": FAMILIES[family][0], **_paired(own, ranks, ties), "ambiguous": sum(unclear)}
+            result[family] = {**row, **({"unambiguous": _paired(clear, ranks, ties)} if clear else {})}
     return result
 
 
-def _paired(queries: Sequence[Query], ranks: Mapping[Pair, int]) -> Dict[str, Any]:
-    captions = [recalls([ranks[q.image, source] for source in q.sources]) for q in queries]
-    texts = [recalls([ranks[q.image, q.text]]) for q in queries]
+def _paired(queries: Sequence[Query], ranks: Mapping[Pair, Rank], ties: str) -> Dict[str, Any]:
+    def mean_recalls(image: int, asked: Sequence[str]) -> Dict[str, float]:
+        ahead, tied = np.array([ranks[image, text] for text in asked]).T
+        return recalls(Ranks(ahead, tied, np.ones_like(ahead)), ties)
+
+    captions = [mean_recalls(query.image, query.sources) for query in queries]
+    texts = [mean_recalls(query.image, [query.text]) for query in queries]
     own = [query.image for query in queries]
     gained = {name: [after[name] - before[name] for before, after in zip(captions, texts)] for name in captions[0]}
     return {
         "queries": len(queries),
         "captions": {name: float(np.mean([row[name] for row in captions])) for name in captions[0]},
         "texts": {name: float(np.mean([row[name] for row in texts])) for name in texts[0]},
-        "gain_interval": {name: list(mean_interval(values, own)) for name, values in gained.items()},
+        "gain_interval": {name: mean_interval(values, own) for name, values in gained.items()},
     }
 
 
@@ -147,7 +155,7 @@ def _accuracy(items: Sequence[Item], scores: OwnScores, seed: int) -> Dict[str, 
         "items": len(items),
         "chance": 100.0 * chance([item.wrong for item in items]),
         "accuracy": float(own.mean()),
-        "interval": list(mean_interval(own, [item.image for item in items])),
+        "interval": mean_interval(own, [item.image for item in items]),
         "text_only": text_only_accuracy(items, seed),
         "other_photos": None if scores.elsewhere is None else float(right(scores.elsewhere).mean()),
     }

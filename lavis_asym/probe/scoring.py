@@ -6,6 +6,7 @@ import numpy as np
 
 TEXTS_AT_ONCE = 1024
 Pair = Tuple[int, str]  # an image's place in the gallery, a text
+Rank = Tuple[int, int]  # wrong images above the right one, wrong images equal to it
 ScoreAll = Callable[[Sequence[str]], np.ndarray]
 ScoreOwn = Callable[[Sequence[Sequence[str]]], Sequence[np.ndarray]]
 
@@ -30,15 +31,15 @@ class Scorer:
     def __init__(self, images: int, score_all: ScoreAll, score_own: Optional[ScoreOwn] = None):
         self.images, self._score_all, self._score_own = images, score_all, score_own
 
-    def ranks(self, pairs: Iterable[Pair]) -> Dict[Pair, int]:
-        """How many other images score at least as high for the text as the pair's image: 0 is first.
+    def ranks(self, pairs: Iterable[Pair]) -> Dict[Pair, Rank]:
+        """How many other images score above the pair's image for the text, and how many as high.
 
-        Ties and NaN count against the model: another image's NaN is the highest score, the own image's the lowest.
+        NaN counts against the model: another image's NaN is the highest score, the own image's the lowest.
         """
         found = {}
         for own, others, pair in self._columns(pairs):
-            own = -np.inf if np.isnan(own) else own
-            found[pair] = int((np.isnan(others) | (others >= own)).sum())
+            ahead = np.isnan(own) | np.isnan(others) | (others > own)
+            found[pair] = int(ahead.sum()), int((others == own).sum())
         return found
 
     def own(self, pairs: Iterable[Pair]) -> OwnScores:

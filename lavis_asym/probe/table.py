@@ -1,80 +1,69 @@
-"""The probe's result as Markdown."""
+"""The probe's result as the rows of three tables."""
 
-from typing import Any, List, Mapping, Optional
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from lavis_asym.evaluation.bootstrap import BRACKETS
 
 RECALLS = ("img_r1", "img_r5", "img_r10")
+CHOSEN = ("items", "accuracy", "text only", "other photos", "chance")
 
 
-def probe_table(probe: Mapping[str, Any]) -> str:
-    """The "probe" section of a result, as three Markdown tables.
+class ProbeTable(NamedTuple):
+    """Cells are plain text; the note says what they are."""
+
+    note: str
+    header: Tuple[str, ...]
+    rows: List[Tuple[str, ...]]
+
+
+def probe_tables(probe: Mapping[str, Any]) -> Iterator[ProbeTable]:
+    """The "probe" section of a result: recalls, type I by operator, and by people's files where there are such.
 
     Args:
         probe: see `run_probe`.
     """
-    return "\n".join([*_recall(probe), *_operators(probe), *_people(probe)]).rstrip() + "\n"
-
-
-def _recall(probe: Mapping[str, Any]) -> List[str]:
-    lines = [
+    yield ProbeTable(
         f"Types II and III: the photo found for a text, of {probe['captions']} captions drawn from "
         f"{probe['captions_in_all']} (seed {probe['seed']}). In each cell the recall of the captions that the texts "
         "were made from, then that of the texts. Clear: without those that may fit another photo too.",
-        "",
-        "| texts | type | queries | R@1 | R@5 | R@10 | clear | R@1 | R@5 | R@10 |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for family, row in probe["recall"].items():
-        clear = row.get("unambiguous", {"queries": 0})
-        cells = (family, row["type"], row["queries"], _pairs(row), clear["queries"], _pairs(clear))
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return [*lines, ""]
-
-
-def _pairs(row: Mapping[str, Any]) -> str:
-    if not row["queries"]:
-        return " | ".join("-" for _ in RECALLS)
-    return " | ".join(f"{row['captions'][name]:.1f} → {row['texts'][name]:.1f}" for name in RECALLS)
-
-
-def _operators(probe: Mapping[str, Any]) -> List[str]:
-    lines = [
+        ("texts", "type", "queries", "R@1", "R@5", "R@10", "clear", "R@1", "R@5", "R@10"),
+        [
+            (family, row["type"], *_pairs(row), *_pairs(row.get("unambiguous")))
+            for family, row in probe["recall"].items()
+        ],
+    )
+    rows = sorted(probe["operators"].items(), key=lambda item: not item[1]["trained"])
+    means = probe["operators_mean"].items()
+    yield ProbeTable(
         "Type I: how often the true text scores above the false ones, in percent; ties count as wrong. Text only: a "
         "classifier of words that sees no photo; other photos: the model's own mean score of each text elsewhere. Own: "
-        "operators that no policy trains on, the same in every run. In brackets: 95% intervals.",
-        "",
-        "| negatives | training | items | accuracy | text only | other photos | chance |",
-        "|---|---|--:|--:|--:|--:|--:|",
-    ]
-    rows = sorted(probe["operators"].items(), key=lambda item: not item[1]["trained"])
-    lines += [_line(name, "trained" if row["trained"] else "held out", row) for name, row in rows]
-    for name, row in probe["operators_mean"].items():
-        lines.append(_line(f"**{row['operators']} operators**", name.replace("_", " "), row))
-    return [*lines, ""]
+        "operators that no policy trains on, the same in every run. " + BRACKETS,
+        ("negatives", "training", *CHOSEN),
+        [(name, "trained" if row["trained"] else "held out", *_chosen(row)) for name, row in rows]
+        + [(f"{row['operators']} operators", name.replace("_", " "), *_chosen(row)) for name, row in means],
+    )
+    if probe["people"]:
+        yield ProbeTable("Type I, negatives by people.", ("file", *CHOSEN), list(_people(probe["people"])))
 
 
-def _people(probe: Mapping[str, Any]) -> List[str]:
-    if not probe["people"]:
-        return []
-    lines = [
-        "Type I, negatives by people.",
-        "",
-        "| file | items | accuracy | text only | other photos | chance |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for name, row in probe["people"].items():
+def _pairs(row: Optional[Mapping[str, Any]]) -> Tuple[str, ...]:
+    if row is None:
+        return ("0", *("-" for _ in RECALLS))
+    return (str(row["queries"]), *(f"{row['captions'][name]:.1f} → {row['texts'][name]:.1f}" for name in RECALLS))
+
+
+def _people(people: Mapping[str, Any]) -> Iterator[Tuple[str, ...]]:
+    for name, row in people.items():
         if "accuracy" in row:
-            lines.append(_line(name, None, row))
+            yield name, *_chosen(row)
         if "karpathy_train" in row:
-            lines.append(_line(f"{name}, photos of Karpathy's train", None, row["karpathy_train"]))
-    return lines
+            yield f"{name}, photos of Karpathy's train", *_chosen(row["karpathy_train"])
 
 
-def _line(name: str, training: Optional[str], row: Mapping[str, Any]) -> str:
-    cells = [name, *([training] if training else []), str(row.get("items", ""))]
-    interval = "" if "interval" not in row else " [{:.1f}, {:.1f}]".format(*row["interval"])
-    cells += [_number(row.get("accuracy")) + interval]
-    cells += [_number(row.get(key)) for key in ("text_only", "other_photos", "chance")]
-    return f"| {' | '.join(cells)} |"
+def _chosen(row: Mapping[str, Any]) -> Tuple[str, ...]:
+    interval = " [{:.1f}, {:.1f}]".format(*row["interval"]) if row.get("interval") else ""
+    rest = (_number(row.get(key)) for key in ("text_only", "other_photos", "chance"))
+    return (str(row.get("items", "")), _number(row.get("accuracy")) + interval, *rest)
 
 
 def _number(value: Optional[float]) -> str:

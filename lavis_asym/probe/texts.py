@@ -4,8 +4,8 @@ import random
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from lavis_asym.asymmetry import SampleBuilder, normalise
-from lavis_asym.asymmetry.builder import TEXT_OPERATORS, brings_in_only_new, content_words
-from lavis_asym.asymmetry.parse import Context
+from lavis_asym.asymmetry.builder import TEXT_OPERATORS, brings_in_only_new
+from lavis_asym.asymmetry.parse import Context, content_words
 from lavis_asym.asymmetry.policy import TYPES, operators
 from lavis_asym.asymmetry.text import clean, words
 from lavis_asym.probe.operators import own_operators

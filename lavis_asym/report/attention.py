@@ -41,7 +41,7 @@ def attend(model: Any, number: int, photo: Image.Image, text: str, words: int = 
 
     text = " ".join(text.split())
     with torch.no_grad():
-        pixels = model.processors["vis"]["eval"](photo.convert("RGB"))[None].to(model.device)
+        pixels = model.processors["vis"]["eval"](photo)[None].to(model.device)
         cleaned = model.processors["text"]["eval"](text)
         features = model.extract_features({"image": pixels, "text_input": [cleaned]})
         own = model.fusion.explain(features[:2], features[2:]).token_attention.cpu().numpy()  # L x R

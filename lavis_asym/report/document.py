@@ -6,6 +6,8 @@ import io
 
 from PIL import Image
 
+from lavis_asym.images import upright_rgb
+
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d1d1f; --soft: #66666c; --line: #dcdce0; --tint: #f3f3f5;
   --one: #0072b2; --two: #c84e00; --right: #00704f; --wrong: #b3261e; --new: #fff1a8; }
@@ -32,7 +34,7 @@ FOOT = "</body></html>\n"
 
 def photo_uri(image: Image.Image, longest_side: int) -> str:
     """A small JPEG as a data URI; the image is left as it is."""
-    small = image.convert("RGB")
+    small = upright_rgb(image)
     small.thumbnail((longest_side, longest_side))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=80)

@@ -3,7 +3,8 @@
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from lavis_asym.probe import probe_table
+from lavis_asym.evaluation.bootstrap import BRACKETS
+from lavis_asym.probe import probe_tables
 
 SIDES = (("image to text", "txt"), ("text to image", "img"))
 COLUMNS = (("R@1", "r1"), ("R@5", "r5"), ("R@10", "r10"), ("mean", "r_mean"), ("MedR", "medr"), ("MeanR", "meanr"))
@@ -16,6 +17,14 @@ TITLES = {
     "geometry": "Geometry of the embeddings",
     "eccv": "ECCV Caption and CxC",
     "two_stage": "Two stages against exact",
+}
+NOTES = {
+    "graded": "NDCG from 0 to 1, higher is better; chance is its value where all scores are equal. Equal scores share "
+    f"the mean of their places, whatever the ties of the recalls. {BRACKETS}",
+    "by_length": f"Recalls in percent, higher is better. {BRACKETS}",
+    "geometry": "Alignment from 0 to 4, lower is better: matching pairs lie nearer. Uniformity from -8 to 0, lower is "
+    "better: images, or texts, are more evenly spread.",
+    "eccv": "Equal scores count against the model, whatever the ties of the recalls.",
 }
 SHORT = {"txt": "i2t", "img": "t2i", "r_mean": "mean recall", "rsum": "rSum", "medr": "MedR", "meanr": "MeanR"}
 INTERVAL = "_interval"
@@ -63,9 +72,10 @@ def section_tables(result: Mapping[str, Any]) -> Iterator[Tuple[str, str, List[T
         if name == "duplicates":
             found = [_duplicates(result)]
         elif name == "probe":
-            found = parsed(probe_table(result[name]))
+            found = [Table("", own.header, own.rows, own.note) for own in probe_tables(result[name])]
         else:
             found = list(tables("", result[name]))
+            found[0] = found[0]._replace(note=NOTES.get(name, ""))
         yield name, TITLES.get(name, label(name)), found
 
 
@@ -86,18 +96,6 @@ def tables(title: str, section: Any) -> Iterator[Table]:
     for key, value in nested.items():
         if key not in rows:
             yield from tables(": ".join(filter(None, (title, label(key)))), value)
-
-
-def parsed(markdown: str) -> List[Table]:
-    """The tables of a Markdown text; a paragraph is the note of the table below it. Bold is dropped."""
-    found: List[Table] = []
-    note = ""
-    for block in filter(None, map(str.strip, markdown.replace("**", "").split("\n\n"))):
-        if block.startswith("|"):
-            header, _, *rows = [tuple(map(str.strip, line.strip("|").split("|"))) for line in block.splitlines()]
-            found.append(Table("", header, rows, note))
-        note = "" if block.startswith("|") else block
-    return found
 
 
 def label(key: str) -> str:

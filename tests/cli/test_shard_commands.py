@@ -78,6 +78,15 @@ def test_check_of_good_shards(shards, capsys):
     assert "0 error(s)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("files", [{}, {"index.json": '{"name": "of another program"}', "data.tar": ""}])
+def test_check_writes_nothing_into_a_folder_that_is_none_of_shards(tmp_path, capsys, files):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert main(["check", str(tmp_path)]) == 2
+    assert str(tmp_path / "index.json") in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+
+
 def test_captions_of_several_images_are_counted(scenes_root, tmp_path, capsys):
     for name in ("train", "val"):
         records = json.loads((scenes_root / f"{name}.json").read_text())

@@ -247,6 +247,17 @@ INDEXES = {
     "another version": (lambda s: s.index(lambda i: i.update(version=1)), "version 1"),
     "another kind": (lambda s: s.index(lambda i: i.update(kind="pickles"), True), "kind 'pickles'"),
     "images called features": (lambda s: s.index(lambda i: i.update(kind="features"), True), "expected 'vector'"),
+    "an entry without sha256": (
+        lambda s: s.index(lambda i: i["splits"]["train"][1].pop("sha256")),
+        "is not a shard's",
+    ),
+    "a name that is none": (lambda s: s.entry(name=["train-00001.tar"]), "is not a shard's"),
+    "a split that is an object": (
+        lambda s: s.index(lambda i: i["splits"].update(val=i["splits"]["val"][0])),
+        "expected a list of shards",
+    ),
+    "counts that are a list": (lambda s: s.index(lambda i: i.update(counts=[])), "counts of train are None"),
+    "no counts": (lambda s: s.index(lambda i: i.pop("counts"), True), "counts of train are None"),
     "unknown split": (lambda s: s.index(lambda i: i["splits"].update(dev=[]), True), "expected some of"),
     "a digit changed": (lambda s: s.entry(samples=7), "changed after it was written"),
     "wrong number of samples": (lambda s: s.entry(True, samples=5), "begins with sample"),

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import re
+import shutil
 import subprocess
 import time
 
@@ -11,7 +13,7 @@ from PIL import Image
 
 from lavis_asym.data import writing
 from lavis_asym.data.fields import decode_image, decode_text, image_field
-from lavis_asym.data.layout import read_annotations, read_karpathy
+from lavis_asym.data.layout import Record, Source, read_annotations, read_karpathy
 from lavis_asym.data.packing import PackOptions, pack_images, parse_size
 from lavis_asym.data.shards import read_index, shard_samples
 from lavis_asym.errors import UserError
@@ -120,6 +122,15 @@ def test_larger_images_are_made_smaller_and_others_stay_as_they_are(source, tmp_
         assert content == (source.images / record.image).read_bytes()
 
 
+def test_a_phones_photo_is_made_smaller_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 32)).save(tmp_path / "a.jpg", exif=exif)
+    source = Source(tmp_path, (), {"val": [Record("a.jpg", ("one",), "a")]})
+    pack_images(source, tmp_path / "out", "own", PackOptions(resize=16))
+    assert [decode_image(content).size for _, content in packed(tmp_path / "out", "val")] == [(16, 32)]
+
+
 def test_processes_make_no_difference(source, tmp_path):
     for name, processes in (("one", 1), ("two", 2)):
         pack_images(source, tmp_path / name, "coco", PackOptions(shard_samples=10, resize=50), processes)
@@ -187,6 +198,60 @@ def test_other_options_or_annotations_are_refused_by_name(source, begun):
         pack_images(source, begun, "coco", PackOptions(shard_samples=11))
     with pytest.raises(UserError, match="name: 'coco' there, 'karpathy' now"):
         pack_images(source, begun, "karpathy", PackOptions(shard_samples=10))
+
+
+def mended(root, change):
+    """The source after `change` of val's records, a list."""
+    folder = root / "annotations"
+    records = json.loads((folder / "coco_karpathy_val.json").read_text())
+    (folder / "coco_karpathy_val.json").write_text(json.dumps(change(records)))
+    return read_annotations(folder, "coco_karpathy_{}.json", root / "images")
+
+
+@pytest.fixture
+def own(root, tmp_path):
+    """A root to be changed."""
+    return shutil.copytree(root, tmp_path / "own")
+
+
+def test_after_records_were_removed_the_same_command_goes_on(own, tmp_path, monkeypatch):
+    options = PackOptions(shard_samples=2)
+    broken = mended(own, lambda records: records)
+    (own / "images" / broken.splits["val"][-1].image).write_bytes(b"no image")
+    with pytest.raises(UserError, match="mend them and start the same command again"):
+        pack_images(broken, tmp_path / "a", "coco", options)
+    written, original = [], writing.write_samples
+    monkeypatch.setattr(writing, "write_samples", lambda *given: written.append(1) or original(*given))
+    good = mended(own, lambda records: records[:-1])
+    pack_images(good, tmp_path / "a", "coco", options)
+    assert len(written) == 1, "the shard of the broken image alone"
+    pack_images(good, tmp_path / "b", "coco", options)
+    assert kills.content(tmp_path / "a") == kills.content(tmp_path / "b")
+
+
+def test_no_shard_is_kept_whose_captions_changed_or_that_is_no_longer_one(own, tmp_path):
+    options = PackOptions(shard_samples=2)
+    everything = mended(own, lambda records: records)
+    (own / "images" / everything.splits["train"][0].image).write_bytes(b"no image")
+    with pytest.raises(UserError):
+        pack_images(everything, tmp_path / "a", "coco", options)
+    Image.new("RGB", (4, 4)).save(own / "images" / everything.splits["train"][0].image)
+    other = mended(own, lambda records: [{**records[0], "caption": ["Another."]}, *records[1:2]])
+    for name in "ab":
+        pack_images(other, tmp_path / name, "coco", options)
+    assert kills.content(tmp_path / "a") == kills.content(tmp_path / "b")
+
+
+def test_annotations_that_changed_after_packing_are_named_without_their_hashes(own, tmp_path):
+    pack_images(mended(own, lambda records: records), tmp_path / "a", "coco", PackOptions())
+    source = mended(own, lambda records: records[:-1])
+    for files, message in (
+        (source.files, "coco_karpathy_val.json: has another content now"),
+        (source.files[:1], "coco_karpathy_val.json: one there, none now"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            pack_images(source._replace(files=files), tmp_path / "a", "coco", PackOptions())
+        assert not re.search("[0-9a-f]{20}|coco_karpathy_train", str(error.value))
 
 
 def test_a_folder_with_other_files_is_not_written_to(source, tmp_path):

@@ -196,3 +196,11 @@ def test_features_are_the_encoders_own(image_shards, feature_shards):
 def test_features_are_cached_once(image_shards, feature_shards, monkeypatch):
     monkeypatch.setattr(features, "build_vision_encoder", lambda _: pytest.fail("encoded twice"))
     assert prepare_features(image_shards, "efficientnet_lite0") == feature_shards
+
+
+def test_complete_shards_of_others_need_no_write_access(scenes_root, image_shards, feature_shards, monkeypatch):
+    before = sorted(image_shards.parent.rglob("*"))
+    monkeypatch.setattr(writing, "FileLock", lambda path: pytest.fail(f"{path} was written"))
+    assert prepare_images(scenes_root, image_shards.parent, train_shards=4) == image_shards
+    assert prepare_features(image_shards, "efficientnet_lite0") == feature_shards
+    assert sorted(image_shards.parent.rglob("*")) == before

@@ -5,6 +5,7 @@ import pytest
 
 from lavis_asym.evaluation import TIES, Ranks
 from lavis_asym.evaluation.bootstrap import (
+    LEAST_IMAGES,
     RESAMPLES,
     _draw_images,
     _replicates,
@@ -125,6 +126,14 @@ def test_holm_by_hand():
     adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5})
     assert adjusted == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
     assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+
+
+def test_a_few_images_have_no_interval_however_many_texts_they_have():
+    for images in (1, LEAST_IMAGES - 1):
+        assert mean_interval(np.ones(20 * images), np.repeat(np.arange(images), 20)) is None
+        assert intervals(hits_only(np.ones(images, bool), 20)) == {}
+    assert len(mean_interval(np.ones(LEAST_IMAGES), range(LEAST_IMAGES))) == 2
+    assert intervals(hits_only(np.ones(LEAST_IMAGES, bool)))["txt_r1"] == (100.0, 100.0)
 
 
 def test_the_interval_of_a_mean_is_that_of_whole_images():

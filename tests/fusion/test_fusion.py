@@ -364,6 +364,7 @@ def test_a_text_without_tokens_scores_zero():
     "settings,message",
     [
         ({"heads": 3}, "heads=3 does not divide"),
+        ({"heads": 0}, "heads=0 does not divide"),
         ({"local_weight": 1.5}, r"local_weight must lie in \[0, 1\], got 1.5"),
         ({"local_weight": 1.0, "learn_local_weight": True}, "start between 0 and 1"),
         ({"scale_t2i": 99.0}, "scale_t2i must lie in"),

@@ -129,3 +129,10 @@ def test_terms_are_weighted_and_add_up():
     torch.testing.assert_close(losses["loss"], losses["loss_caption"] + losses["loss_positive"])
     alone = ascl_loss(group, None, image_ids, caption_weight=0.3)
     torch.testing.assert_close(alone["loss"], contrastive_loss(scores, image_ids, text_ids, known))
+
+
+@pytest.mark.parametrize("setting", [{"caption_weight": 7}, {"siblings": "sofft"}, {"outranking": "zer"}])
+def test_settings_are_checked(setting):
+    scores, image_ids, text_ids, known = batch()
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        ascl_loss((scores, text_ids, known), None, image_ids, **setting)

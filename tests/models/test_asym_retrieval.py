@@ -248,6 +248,19 @@ class NoiseText(TextEncoder):
         return TextFeatures(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool))
 
 
+@pytest.mark.parametrize("setting", [{"siblings": "sofft"}, {"outranking": "zer"}, {"caption_weight": 7}])
+def test_a_model_of_wrong_settings_is_never_built(setting, registered):
+    from omegaconf import OmegaConf
+
+    from lavis_asym.models.asym_retrieval import AsymRetrieval
+
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        AsymRetrieval(NoiseVision(), NoiseText(), width=16, **setting)
+    section = OmegaConf.load(AsymRetrieval.default_config_path("tiny")).model
+    with pytest.raises(UserError, match=f"model.{next(iter(setting))}: "):
+        AsymRetrieval.from_config(OmegaConf.merge(section, setting))
+
+
 class NoiseSet(Dataset):
     """Images and captions that have nothing to do with each other."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from lavis_asym.asymmetry.text import words
 from lavis_asym.errors import UserError
-from lavis_asym.probe import probe_table, run_probe
+from lavis_asym.probe import probe_tables, run_probe
 from lavis_asym.probe.operators import OWN
 from lavis_asym.probe.scoring import Scorer
 
@@ -72,6 +72,13 @@ def test_a_model_that_sees_nothing_gets_nothing(blind, choices):
     assert all(row["texts"]["img_r1"] == row["captions"]["img_r1"] == 0 for row in probe["recall"].values())
 
 
+def test_recalls_take_ties_as_they_are_asked_to():
+    probe = run_probe(constant, IMAGES, CAPTIONS, ties="expected")
+    for row in probe["recall"].values():
+        assert row["texts"]["img_r1"] == pytest.approx(100 / 3) and row["texts"]["img_r5"] == 100
+        assert row["captions"]["img_r1"] == pytest.approx(100 / 3)
+
+
 def test_trained_is_what_the_policy_draws_and_the_last_resort():
     def trained(policy):
         operators = run_probe(overlap, IMAGES, CAPTIONS, policy=policy)["operators"]
@@ -130,7 +137,9 @@ def test_photos_of_karpathys_train_are_counted_apart(tmp_path):
     assert (row["items"], row["accuracy"]) == (2, 50.0)
     assert (row["karpathy_train"]["items"], row["karpathy_train"]["accuracy"]) == (1, 100.0)
     assert probe["recall"] == probe["operators"] == {}
-    assert "photos of Karpathy's train | 1 | 100.0" in probe_table(probe)
+    *_, people = probe_tables(probe)
+    assert [row[0] for row in people.rows] == ["swap_obj.json", "swap_obj.json, photos of Karpathy's train"]
+    assert people.rows[1][1:3] == ("1", "100.0"), "one item has no interval"
 
 
 def test_what_cannot_be_probed_is_said(choices):
@@ -153,20 +162,20 @@ def test_ranks_against_a_slow_count():
     ranks = Scorer(6, lambda asked: scores[:, [texts.index(t) for t in asked]]).ranks(pairs)
     for image, text in pairs:
         column = scores[:, texts.index(text)]
-        ahead = 0
-        for other in range(6):
-            better = np.isnan(column[image]) or np.isnan(column[other]) or column[other] >= column[image]
-            ahead += other != image and better
-        assert ranks[image, text] == ahead
+        ahead = tied = 0
+        for other in set(range(6)) - {image}:
+            ahead += np.isnan(column[image]) or np.isnan(column[other]) or column[other] > column[image]
+            tied += column[other] == column[image]
+        assert ranks[image, text] == (ahead, tied)
 
 
-def test_the_table_has_a_row_for_each_family_operator_and_file(choices):
+def test_the_tables_have_a_row_for_each_family_operator_and_file(choices):
     probe = run_probe(overlap, IMAGES, CAPTIONS, policy={}, choices=[choices])
-    table = probe_table(probe)
-    for name in (*probe["recall"], *probe["operators"], "my_choices.json"):
-        assert f"| {name} |" in table
-    rows = [line for line in table.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 3  # three tables, each of one width
+    found = list(probe_tables(probe))
+    names = [[row[0] for row in table.rows] for table in found]
+    assert names[0] == list(probe["recall"]) and names[2] == ["my_choices.json"]
+    assert set(names[1]) >= set(probe["operators"])
+    assert all(len(row) == len(table.header) for table in found for row in table.rows)
 
 
 def test_it_needs_neither_torch_nor_lavis():

@@ -1,6 +1,6 @@
 """Queries and negatives: drawn by seed, of the right type, ambiguous where they fit another photo."""
 
-from lavis_asym.asymmetry.builder import content_words
+from lavis_asym.asymmetry.parse import content_words
 from lavis_asym.asymmetry.text import clean, words
 from lavis_asym.probe.texts import FAMILIES, Drawn, Query, ambiguous, draw_captions, negatives, queries
 

@@ -50,9 +50,7 @@ def measure(args: argparse.Namespace, setting: str, seed: int) -> dict:
             f"datasets.asym_custom.text_processor.train.policy.types.{k}={w}" for k, w in SETTINGS[setting].items()
         ]
         options += [f"datasets.asym_custom.root={args.root}", f"run.output_dir={folder}", "run.test_splits=[val]"]
-        data = "datasets.asym_custom"
-        options += [f"run.seed={seed}", f"{data}.stream.seed={seed}", f"{data}.text_processor.train.seed={seed}"]
-        options.append(f"run.max_epoch={args.epochs}")
+        options += [f"run.seed={seed}", f"run.max_epoch={args.epochs}"]
         start = time.perf_counter()
         if run("train", ["--cfg-path", "projects/asym/custom.yaml", "--options", *options]):
             sys.exit(f"the run {folder} failed")

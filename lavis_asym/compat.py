@@ -12,7 +12,9 @@ import os
 import textwrap
 import uuid
 from datetime import datetime
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
+
+from lavis_asym.errors import UserError
 
 
 class Replacement(NamedTuple):
@@ -162,32 +164,30 @@ def cache_in_the_home_folder() -> List[Replacement]:
 def resume_with_frozen_weights() -> List[Replacement]:
     """#153: `runner_base` saves no frozen parameter but loads strictly. Missing keys may be frozen ones, and no others.
 
-    Also, source: checkpoints are read as unrestricted pickles where torch still allows it.
+    Also, source: checkpoints are read as unrestricted pickles where torch still allows it, and one that cannot be
+    resumed is a KeyError.
     """
     strict = "self.unwrap_dist_model(self.model).load_state_dict(state_dict)"
-    lenient = "self._load_trained(state_dict, url_or_filename)"
     replaced = []
     for runner in _runners():
         replaced += _mend(
             runner,
             "_load_checkpoint",
-            (strict, lenient),
-            ("map_location=self.device)", "map_location=self.device, weights_only=True)"),
+            (strict, "self._load_trained(state_dict, url_or_filename)"),
+            ("torch.load(", "self._read_state("),
+            (", map_location=self.device)", ")"),
         )
     if replaced:
-        replaced.append(_replace(_runners()[0], "_load_trained", _load_trained))
+        replaced += [_replace(_runners()[0], method.__name__, method) for method in (_load_trained, _read_state)]
     return replaced
 
 
 def _load_trained(self, state: Dict[str, Any], path: str) -> None:
     """A method for LAVIS's runners: load a state in which nothing is missing but parameters that are not trained."""
     model = self.unwrap_dist_model(self.model)
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = [name for name in missing if name not in frozen]
+    missing = sorted(set(missing) - _frozen(model))
     if missing or unexpected:
-        from lavis_asym.errors import UserError
-
         problems = [f"{name}: missing" for name in missing] + [f"{name}: unexpected" for name in unexpected]
         raise UserError.from_problems(
             f"run.resume_ckpt_path: {path} is of another architecture than this model; "
@@ -195,6 +195,27 @@ def _load_trained(self, state: Dict[str, Any], path: str) -> None:
             problems,
             shown=3,
         )
+
+
+def _read_state(self, path: str) -> Dict[str, Any]:
+    """A method for LAVIS's runners: what a runner of this kind saved."""
+    from lavis_asym.models.checkpoint import read_checkpoint
+
+    try:
+        state = read_checkpoint(path)
+    except UserError as error:
+        raise UserError(f"run.resume_ckpt_path: {error}") from None
+    if not {"model", "optimizer"} <= set(state):
+        raise UserError(
+            f"run.resume_ckpt_path: {path} holds weights alone, without the state of a run; resume from a run's "
+            "checkpoint_last.pth, or start a new run from these weights with model.finetuned"
+        )
+    unit = _unit(type(self))
+    if unit not in state:
+        raise UserError(
+            f"run.resume_ckpt_path: {path} does not count {unit}, so it is of another run.runner; set that one"
+        )
+    return state
 
 
 def resume_at_the_next_iteration() -> List[Replacement]:
@@ -210,16 +231,15 @@ def best_metric_is_kept() -> List[Replacement]:
     named val selects, whatever `valid_splits` says: now its first."""
     replaced = []
     for runner in _runners():
+        best = f"best_{_unit(runner)}"
         replaced += _mend(
             runner,
             "train",
-            ("best_agg_metric = 0\n", 'best_agg_metric = self.best_agg_metric = float("-inf")\n'),
-            (
-                "        self._load_checkpoint(self.resume_ckpt_path)\n",
-                "        self._load_checkpoint(self.resume_ckpt_path)\n"
-                "        best_agg_metric = self.best_agg_metric\n",
-            ),
-            ("agg_metrics = val_log[", "self.last_agg_metric = agg_metrics = val_log["),
+            ("    best_agg_metric = 0\n", ""),
+            (f"    {best} = 0\n", ""),
+            ("> best_agg_metric", "> self.best_agg_metric"),
+            (f"{best}, best_agg_metric =", f"self.{best}, self.best_agg_metric ="),
+            (f'"{best}": {best}', f'"{best}": self.{best}'),
             ('split_name == "val"', "split_name == self.valid_splits[0]"),
         )
         replaced += _mend(
@@ -227,10 +247,7 @@ def best_metric_is_kept() -> List[Replacement]:
             "_save_checkpoint",
             (
                 "    save_obj = {\n",
-                "    if is_best:\n"
-                '        self.best_agg_metric = getattr(self, "last_agg_metric", float("-inf"))\n'
-                "    save_obj = {\n"
-                '        "best_agg_metric": getattr(self, "best_agg_metric", float("-inf")),\n',
+                f'    save_obj = {{\n        "best_agg_metric": self.best_agg_metric, "{best}": self.{best},\n',
             ),
         )
         replaced += _mend(
@@ -238,27 +255,97 @@ def best_metric_is_kept() -> List[Replacement]:
             "_load_checkpoint",
             (
                 '    state_dict = checkpoint["model"]\n',
-                '    self.best_agg_metric = checkpoint.get("best_agg_metric", float("-inf"))\n'
-                '    if self.best_agg_metric > float("-inf") and is_main_process():\n'
-                '        torch.save(checkpoint, os.path.join(self.output_dir, "checkpoint_best.pth"))\n'
-                '    state_dict = checkpoint["model"]\n',
+                '    self._restore_best(checkpoint, url_or_filename)\n    state_dict = checkpoint["model"]\n',
             ),
         )
+    if replaced:
+        start = {"best_agg_metric": float("-inf"), "best_epoch": 0, "best_iters": 0, "_restore_best": _restore_best}
+        replaced += [_replace(_runners()[0], name, value) for name, value in start.items()]
     return replaced
 
 
-def best_weights_are_tested() -> List[Replacement]:
-    """Source: `runner_iter` tests its last weights although it has selected the best ones."""
-    from lavis.runners.runner_iter import RunnerIter
+def _restore_best(self, checkpoint: Dict[str, Any], path: str) -> None:
+    """A method for LAVIS's runners: the best epoch so far, with its weights in the new run's folder."""
+    import torch
+    from lavis.common.dist_utils import is_main_process
 
+    if checkpoint.get("best_agg_metric", float("-inf")) == float("-inf"):
+        return
+    unit, best = _unit(type(self)), checkpoint
+    if best.get(f"best_{unit}", best[unit]) != best[unit]:
+        beside = os.path.join(os.path.dirname(path), "checkpoint_best.pth")
+        if not os.path.isfile(beside):
+            raise UserError(
+                f"run.resume_ckpt_path: {path} is not of its run's best epoch; put {beside}, which is, there"
+            )
+        best = self._read_state(beside)
+    self.best_agg_metric = best["best_agg_metric"]
+    setattr(self, f"best_{unit}", best[unit])
+    if is_main_process():
+        torch.save(best, os.path.join(self.output_dir, "checkpoint_best.pth"))
+
+
+def best_weights_are_tested() -> List[Replacement]:
+    """Source: `runner_iter` tests its last weights although it has selected the best ones; the last weights of a stream
+    are said to be of epoch 0, and of a run resumed at its end they are not tested but a NameError."""
+    runner_base, runner_iter = _runners()
     return _mend(
-        RunnerIter,
+        runner_iter,
         "train",
         (
             "self.evaluate(cur_epoch=self.cur_epoch)",
-            'self.evaluate("best" if self.valid_splits else self.cur_epoch, skip_reload=self.evaluate_only)',
+            'self.evaluate("best" if self.valid_splits else self._progress(self.max_iters), self.evaluate_only)',
         ),
+    ) + _mend(
+        runner_base,
+        "train",
+        ('"best" if len(self.valid_splits) > 0 else cur_epoch', '"best" if self.valid_splits else self.max_epoch - 1'),
     )
+
+
+def last_state_is_saved() -> List[Replacement]:
+    """Source: with a validation split only the best epoch is saved, from which a run that was stopped long after it
+    would go on; the last is now `checkpoint_last.pth`. `runner_iter` saves the frozen parameters each time."""
+    runner_base, runner_iter = _runners()
+    replaced = _mend(
+        runner_iter,
+        "_save_checkpoint",
+        ("self.unwrap_dist_model(self.model).state_dict(),", "self._trained_state(),"),
+    )
+    for runner, counted in ((runner_base, "cur_epoch"), (runner_iter, "end_iters")):
+        stop = "        if self.evaluate_only:\n            break\n"
+        replaced += _mend(
+            runner, "train", (stop, f'{stop}        self._save_checkpoint({counted}, name="last")\n')
+        ) + _mend(
+            runner,
+            "_save_checkpoint",
+            ("is_best=False):", "is_best=False, name=None):"),
+            ('"best" if is_best else ', '"best" if is_best else name or '),
+        )
+    if replaced:
+        replaced += [
+            _replace(runner_base, "_trained_state", _trained_state),
+            *_mend(
+                runner_base,
+                "_reload_best_model",
+                (
+                    'model.load_state_dict(checkpoint["model"])',
+                    'self._load_trained(checkpoint["model"], checkpoint_path)',
+                ),
+            ),
+        ]
+    return replaced
+
+
+def _trained_state(self) -> Dict[str, Any]:
+    """A method for LAVIS's runners: the model's state without the parameters that are not trained."""
+    model = self.unwrap_dist_model(self.model)
+    frozen = _frozen(model)
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def _frozen(model: Any) -> Set[str]:
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 
 def checkpoints_are_whole() -> List[Replacement]:
@@ -315,6 +402,7 @@ REPAIRS: Tuple[Callable[[], List[Replacement]], ...] = (
     resume_at_the_next_iteration,
     best_metric_is_kept,
     best_weights_are_tested,
+    last_state_is_saved,
     checkpoints_are_whole,
     models_without_a_type,
 )
@@ -325,6 +413,11 @@ def _runners() -> Tuple[type, type]:
     from lavis.runners.runner_iter import RunnerIter
 
     return RunnerBase, RunnerIter
+
+
+def _unit(runner: type) -> str:
+    """What a runner counts, and what its checkpoints call it."""
+    return "iters" if issubclass(runner, _runners()[1]) else "epoch"
 
 
 def _replace(owner: Any, name: str, new: Any) -> Replacement:

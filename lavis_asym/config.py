@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from lavis.common.config import Config
@@ -21,7 +21,8 @@ from lavis_asym.processors import AsymCaptionProcessor, AsymImageProcessor
 
 MODES = ("train", "eval")
 AT_LEAST = {
-    **{key: 1 for key in ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "log_freq")},
+    **{key: 1 for key in ("max_epoch", "max_iters", "iters_per_inner_epoch", "batch_size_train", "batch_size_eval")},
+    **{key: 1 for key in ("accum_grad_iters", "log_freq")},
     **{key: 0 for key in ("num_workers", "k_test", "evaluation.resamples")},
 }
 PROCESSORS = ("vis_processor", "text_processor")
@@ -50,6 +51,7 @@ def build_config(args: Namespace) -> Config:
     _raise(args.cfg_path, _section_problems(given))
     given.datasets = {name: {} if section is None else section for name, section in given.datasets.items()}
     _raise(args.cfg_path, _name_problems(given))
+    find_device(given.run.get("device"), "run.device")
     return RunConfig(args, given) if given.model.arch == "asym_retrieval" else Config(args)
 
 
@@ -62,7 +64,7 @@ class RunConfig(Config):
         defaults = OmegaConf.merge(
             OmegaConf.load(config_path("run.yaml")), _model_defaults(given), _dataset_defaults(given)
         )
-        plain = OmegaConf.to_container(defaults)
+        plain = OmegaConf.to_container(defaults, resolve=True)
         _raise(args.cfg_path, list(_key_problems(OmegaConf.to_container(given), plain, "", list(_paths(plain)))))
         self.config = OmegaConf.merge(defaults, given)
         checks = (
@@ -74,9 +76,9 @@ class RunConfig(Config):
             _file_problems,
         )
         _raise(args.cfg_path, [problem for check in checks for problem in check(self.config)])
-        if self.config.run.device is None:
-            self.config.run.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.config.run.device = str(find_device(self.config.run.device, "run.device"))
         _set_encoder(self.config)
+        OmegaConf.resolve(self.config)
 
 
 def _set_encoder(config: DictConfig) -> None:
@@ -86,6 +88,22 @@ def _set_encoder(config: DictConfig) -> None:
         for processor in section.vis_processor.values():
             if processor.name == "asym_image":
                 processor.encoder = config.model.vision_encoder
+
+
+def find_device(name: Optional[str], key: str) -> torch.device:
+    """The device of that name, by default cuda where there is one, else cpu.
+
+    Raises:
+        UserError: no device has that name, or this machine has none; `key` is where the user named it.
+    """
+    gpus = torch.cuda.device_count()
+    try:
+        device = torch.device(name or ("cuda" if gpus else "cpu"))
+    except RuntimeError as error:
+        raise UserError(f"{key}: {error}") from None
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise UserError(f"{key}: {name}, but torch finds {gpus} GPUs here; take another device, such as cpu")
+    return device
 
 
 def _raise(path: str, problems: List[str]) -> None:
@@ -233,8 +251,8 @@ def _encoder_problems(config: DictConfig) -> Iterator[str]:
 def _range_problems(config: DictConfig) -> Iterator[str]:
     for key, least in AT_LEAST.items():
         value = OmegaConf.select(config.run, key)
-        if value < least:
-            yield f"run.{key}: expected at least {least}, got {value}"
+        if value is not None and not (isinstance(value, int) and value >= least):
+            yield f"run.{key}: expected at least {least}, got {value!r}"
     for name, section in config.datasets.items():
         if section.get("train_shards", 1) < 1:
             yield f"datasets.{name}.train_shards: expected at least 1, got {section.train_shards}"

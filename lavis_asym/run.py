@@ -104,24 +104,40 @@ def _run(args: argparse.Namespace, verb: str) -> None:
 def complete_schedule(run, datasets, world_size: int) -> None:
     """Turn `max_epoch` passes over a stream into the iterations that `runner_iter` counts, where they are not set.
 
+    A batch larger than a pass becomes a pass, so that small data trains too.
+
     Raises:
-        UserError: a stream for a runner that counts its length, or a batch larger than a pass.
+        UserError: a stream for a runner that counts its length, or iterations that end between two validations, where
+            LAVIS would train on to the next.
     """
     from lavis_asym.data.stream import TrainStream
     from lavis_asym.errors import UserError
 
     streams = [d["train"] for d in datasets.values() if isinstance(d.get("train"), TrainStream)]
-    if not streams:
-        return
-    if run.runner != "runner_iter":
+    if streams and run.runner != "runner_iter":
         raise UserError(f"run.runner: {run.runner} counts the steps of an epoch, a stream of shards has none; "
                         "use runner_iter")  # fmt: skip
+    if run.get("evaluate"):
+        run.max_iters = run.iters_per_inner_epoch = 1  # runner_iter wants them, to take no step
+    if run.get("evaluate") or not streams:
+        return
     images = sum(stream.n_images for stream in streams)
-    batch = run.batch_size_train * world_size
+    if run.batch_size_train * world_size > images:
+        given, run.batch_size_train = run.batch_size_train, max(1, images // world_size)
+        print(f"run.batch_size_train: {run.batch_size_train} instead of {given}, as train has {images} images",
+              file=sys.stderr)  # fmt: skip
+    one_pass = max(1, images // (run.batch_size_train * world_size))
     if run.iters_per_inner_epoch is None:
-        run.iters_per_inner_epoch = max(1, images // batch)
+        run.iters_per_inner_epoch = min(one_pass, run.max_iters or one_pass)
     if run.max_iters is None:
         run.max_iters = run.max_epoch * run.iters_per_inner_epoch
+    between = run.max_iters % run.iters_per_inner_epoch
+    if between:
+        raise UserError(
+            f"run.max_iters: {run.max_iters} steps end between two validations, run.iters_per_inner_epoch="
+            f"{run.iters_per_inner_epoch} (by default one pass) apart; set run.max_iters="
+            f"{run.max_iters - between + run.iters_per_inner_epoch}, or run.iters_per_inner_epoch to what divides it"
+        )
 
 
 def setup_seeds(seed: int) -> None:

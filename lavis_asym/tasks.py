@@ -1,7 +1,7 @@
 """The LAVIS task `asym_retrieval`: LAVIS's retrieval task, honest ranks, rSum, a report of every final evaluation."""
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Union
 
 from lavis.common.dist_utils import get_world_size, is_main_process
 from lavis.common.registry import registry
@@ -120,6 +120,7 @@ class AsymRetrievalTask(RetrievalTask):
             settings = settings._replace(protocol="custom")
         ranked = rank(scored, own.dataset, settings)
         metrics = ranked.metrics(settings.ties)
+        passes = None if self.cfg.evaluate else self._passes(epoch)
         protocol = protocol_of(
             model,
             own.dataset,
@@ -127,7 +128,7 @@ class AsymRetrievalTask(RetrievalTask):
             settings,
             data=self._data,
             split=split_name,
-            epoch="of the checkpoint" if self.cfg.evaluate else epoch,
+            epoch="of the checkpoint" if passes is None else passes,
             selection=self._training.selection,
         )
         tqdm.write(f"\n{protocol_line(protocol)}\n{recall_table(metrics)}\n")
@@ -137,12 +138,20 @@ class AsymRetrievalTask(RetrievalTask):
         else:
             result = {**metrics, "protocol": protocol}
             write_result(folder, split_name, result)
-        step = epoch if isinstance(epoch, int) else self.cfg.max_epoch
-        write_scalars(folder.parent / "tensorboard", split_name, result, step)
+        write_scalars(folder.parent / "tensorboard", split_name, result, step=passes or 0)
         own.forget(self.cfg.k_test)
         if "two_stage" in result:
             tqdm.write(two_stage_line(result["two_stage"]))
         return metrics
+
+    def _passes(self, epoch: Union[int, str]) -> int:
+        """How many passes have trained the weights that a runner calls 2 (the third), "0_iters=12", or "best"."""
+        if epoch == "best":
+            best = read_checkpoint(str(Path(registry.get_path("output_dir")) / "checkpoint_best.pth"))
+            epoch = best["epoch"] if "epoch" in best else f"iters={best['iters']}"
+        if isinstance(epoch, int):
+            return epoch + 1
+        return int(epoch.rpartition("=")[2]) // self.cfg.iters_per_inner_epoch
 
     def _settings(self) -> Settings:
         given = OmegaConf.to_container(self.cfg.evaluation, resolve=True)

@@ -28,7 +28,7 @@ def without(monkeypatch):
     """LAVIS as it was before a repair."""
 
     def undo(repair):
-        for owner, name, original in compat.applied[repair]:
+        for owner, name, original in reversed(compat.applied[repair]):
             if isinstance(owner, dict):
                 monkeypatch.setitem(owner, name, original)
             else:
@@ -231,11 +231,23 @@ def test_resume_with_frozen_weights(toy_run, without, name):
     resumed._load_checkpoint(str(path))
     assert torch.equal(resumed.model.trained.weight, first.model.trained.weight)
 
+    other = "runner_base" if name == "runner_iter" else "runner_iter"
+    with pytest.raises(UserError, match=r"run.resume_ckpt_path: .*checkpoint_best.pth .* of another run.runner"):
+        toy_run(other)._load_checkpoint(str(path))
+
     del checkpoint["model"]["trained.bias"]
     torch.save(checkpoint, path)
     with pytest.raises(UserError, match="resume_ckpt_path: .*another architecture.*\n  - trained.bias: missing"):
         toy_run(name)._load_checkpoint(str(path))
 
+    torch.save({"model": first.model.state_dict()}, path)
+    with pytest.raises(UserError, match=r"run.resume_ckpt_path: .*checkpoint_best.pth holds weights alone"):
+        toy_run(name)._load_checkpoint(str(path))
+    path.write_bytes(b"half")
+    with pytest.raises(UserError, match=r"run.resume_ckpt_path: .*checkpoint_best.pth: cannot be read"):
+        toy_run(name)._load_checkpoint(str(path))
+
+    torch.save(checkpoint, path)
     without("resume_with_frozen_weights")
     with pytest.raises(RuntimeError, match="Missing key.*frozen"):
         toy_run(name)._load_checkpoint(str(path))
@@ -284,6 +296,62 @@ def test_best_weights_are_tested(toy_run, without):
     without("best_weights_are_tested")
     best, last, tested = tested_weights()
     assert torch.equal(tested, last)
+
+
+@both_runners
+def test_the_last_weights_are_named(toy_run, without, name):
+    """And a run that is resumed at its end tests them."""
+
+    def tested(**more):
+        runner = toy_run(name, valid_splits=[], max_epoch=2, max_iters=4, **more)
+        epochs = []
+        runner.task.after_evaluation = lambda val_result, split_name, epoch: epochs.append(str(epoch))
+        runner.train()
+        assert len(epochs) == 1
+        return epochs[0], str(runner.output_dir / "checkpoint_last.pth")
+
+    last = "1" if name == "runner_base" else "_iters=4"
+    said, path = tested()
+    assert said.endswith(last) and tested(resume_ckpt_path=path)[0].endswith(last)
+    without("best_weights_are_tested")
+    if name == "runner_base":
+        with pytest.raises(UnboundLocalError):
+            tested(resume_ckpt_path=path)
+    else:
+        assert tested(resume_ckpt_path=path)[0] == "0"
+
+
+@both_runners
+def test_last_state_is_saved(toy_run, without, name):
+    first = toy_run(name, metrics=[1.0, 5.0, 3.0])
+    first.train()
+    files = {file: first.output_dir / f"checkpoint_{file}.pth" for file in ("best", "last")}
+    saved = {file: torch.load(path, weights_only=True) for file, path in files.items()}
+    assert not any(name.startswith("frozen") for state in saved.values() for name in state["model"])
+    counted, per_epoch = ("iters", 2) if name == "runner_iter" else ("epoch", 1)
+    assert saved["last"][counted] - saved["best"][counted] == per_epoch
+    assert saved["last"]["best_agg_metric"] == 5.0
+    best, last = first.task.weights[1:3]
+    assert torch.equal(saved["last"]["model"]["trained.weight"], last)
+
+    resumed = toy_run(name, metrics=[4.0], max_epoch=4, max_iters=8, resume_ckpt_path=str(files["last"]))
+    resumed.train()
+    validated, tested = resumed.task.weights
+    assert torch.equal(tested, best) and not torch.equal(validated, last), "one epoch was left, worse than the best"
+    again = torch.load(resumed.output_dir / "checkpoint_last.pth", weights_only=True)
+    assert again[counted] == saved["last"][counted] + per_epoch and again["best_agg_metric"] == 5.0
+    assert again[f"best_{counted}"] == saved["best"][counted]
+    steps = [state["step"].item() for state in again["optimizer"]["state"].values()]
+    assert steps == [8, 8], "of four epochs"
+
+    files["best"].unlink()
+    with pytest.raises(UserError, match=r"run.resume_ckpt_path: .*checkpoint_last.pth .*put .*checkpoint_best.pth"):
+        toy_run(name)._load_checkpoint(str(files["last"]))
+
+    without("last_state_is_saved")
+    unrepaired = toy_run(name, metrics=[5.0, 1.0])
+    unrepaired.train()
+    assert [path.name for path in unrepaired.output_dir.glob("*.pth")] == ["checkpoint_best.pth"]
 
 
 @both_runners

@@ -3,9 +3,12 @@
 from argparse import Namespace
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from lavis_asym.errors import UserError
+
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the fault shows only without a GPU")
 
 
 def build(options=(), path="projects/asym/custom.yaml"):
@@ -34,6 +37,14 @@ def test_the_data_sets_take_the_models_encoder():
     assert section.vision_encoder == "regions" and [own.encoder for own in processors] == ["regions", "regions"]
 
 
+def test_data_takes_the_seed_of_the_run_unless_it_has_its_own():
+    given = ["datasets.asym_custom.root=DIR", "run.seed=7", "datasets.asym_custom.text_processor.train.seed=8"]
+    data = build(given).datasets_cfg.asym_custom
+    assert (data.stream.seed, data.text_processor.train.seed) == (7, 8)
+    scenes = build(["run.seed=7"], "projects/asym/demo.yaml").datasets_cfg.asym_scenes
+    assert (scenes.stream.seed, scenes.seed) == (7, 0), "the scenes themselves stay"
+
+
 def test_options_in_pairs_work_as_in_lavis():
     assert build(["run.seed", "7", "run.max_epoch", "2"]).run_cfg.seed == 7
 
@@ -53,6 +64,11 @@ def test_options_in_pairs_work_as_in_lavis():
         ("run.lr_sched=cosine", r"run.lr_sched: unknown 'cosine'; known: .*linear_warmup_cosine_lr"),
         ("run.max_epoch=many", r"run.max_epoch: expected int, such as 10, got 'many'"),
         ("run.amp=3", r"run.amp: expected bool"),
+        ("run.train_dataset_ratios={}", r"run.train_dataset_ratios: unknown key"),
+        ("run.max_iters=0", r"run.max_iters: expected at least 1, got 0"),
+        ("run.iters_per_inner_epoch=all", r"run.iters_per_inner_epoch: expected at least 1, got 'all'"),
+        pytest.param("run.device=cuda", r"run.device: cuda, but torch finds 0 GPUs", marks=needs_no_gpu),
+        ("run.device=gpu", r"run.device: .*gpu"),
         ("run.init_lr=fast", r"run.init_lr: expected float"),
         ("run.valid_splits=val", r"run.valid_splits: expected list"),
         (

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def results(folder="out"):
     return newest, {path.stem: json.loads(path.read_text()) for path in (newest / "result").glob("*.json")}
 
 
+def scalar_steps(folder, name):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {event.step for event in events.Scalars(name)}
+
+
 def metrics(result):
     return {name: value for name, value in result.items() if isinstance(value, float)}
 
@@ -76,7 +84,10 @@ def test_a_run_leaves_its_metrics_weights_and_log(trained):
         assert result["probe"]["operators"]["replace_colour"]["trained"]
         for kind in ("md", "html", "run.json.gz"):
             assert (folder / "result" / f"{split}.{kind}").stat().st_size > 1000
-    assert list((folder / "tensorboard").glob("events*"))
+    best, last = (torch.load(folder / f"checkpoint_{name}.pth", weights_only=True) for name in ("best", "last"))
+    assert last["iters"] == 6 and last["best_iters"] == best["iters"]
+    assert {result["protocol"]["epoch"] for result in found.values()} == {best["iters"] // 3}
+    assert scalar_steps(folder, "val/rsum") == {1, 2} and scalar_steps(folder, "test/rsum") == {best["iters"] // 3}
     log = [json.loads(line) for line in (folder / "log.txt").read_text().splitlines() if line.startswith('{"')]
     assert sum("train_loss" in line for line in log) == 2 and max(line.get("val_rsum", 0) for line in log) > 0
 
@@ -94,6 +105,15 @@ def test_evaluate_scores_a_checkpoint_as_training_did(trained, scenes_root, stor
     assert run("evaluate", CUSTOM, *given) == 0
     _, again = results()
     assert set(again) == {"val"} and metrics(again["val"]) == metrics(found["val"])
+
+
+def test_data_without_a_train_split_is_evaluated(trained, scenes_root, tmp_path):
+    root = tmp_path / "held_out"
+    shutil.copytree(scenes_root / "images", root / "images")
+    shutil.copy(scenes_root / "val.json", root / "val.json")
+    given = options(root, tmp_path / "shards", f"model.finetuned={trained[0]}/checkpoint_best.pth")
+    assert run("evaluate", CUSTOM, *given) == 0
+    assert metrics(results()[1]["val"]) == metrics(trained[1]["val"])
 
 
 def test_two_stages_say_what_they_lose(trained, scenes_root, storage, capfd):
@@ -165,6 +185,70 @@ def test_a_run_resumes_where_it_was_and_keeps_its_best(trained, scenes_root, sto
     log = [json.loads(line) for line in (resumed / "log.txt").read_text().splitlines() if line.startswith('{"')]
     assert sum("train_loss" in line for line in log) == 3 - best["iters"] // 3
     assert metrics(again["test"]) == metrics(found["test"]), "no step was taken, so these are the best weights"
+
+
+def test_a_run_goes_on_from_its_last_state(trained, scenes_root, storage):
+    folder, _ = trained
+    saved = torch.load(folder / "checkpoint_last.pth", weights_only=True)
+    given = options(scenes_root, storage, f"run.resume_ckpt_path={folder}/checkpoint_last.pth", "run.max_epoch=3")
+    assert run("train", CUSTOM, *given) == 0
+    resumed, found = results()
+    again = torch.load(resumed / "checkpoint_last.pth", weights_only=True)
+    assert (again["iters"], again["optimizer"]["state"][0]["step"]) == (9, 9)
+    assert again["best_agg_metric"] >= saved["best_agg_metric"] and again["best_iters"] in (saved["best_iters"], 9)
+    assert found["test"]["protocol"]["epoch"] == again["best_iters"] // 3 and scalar_steps(resumed, "val/rsum") >= {3}
+
+
+def test_without_a_validation_the_last_weights_are_tested(scenes_root, storage):
+    assert run("train", CUSTOM, *options(scenes_root, storage, "run.valid_splits=[]", "run.test_splits=[test]")) == 0
+    folder, found = results()
+    protocol = found["test"]["protocol"]
+    assert (protocol["epoch"], protocol["selection"]) == (2, "last weights")
+    assert scalar_steps(folder, "test/rsum") == {2}
+
+
+@pytest.mark.parametrize("max_iters, rest, between", [(2, [], 2), (6, [], 3), (4, ["run.iters_per_inner_epoch=2"], 2)])
+def test_max_iters_are_the_steps_in_all(scenes_root, storage, max_iters, rest, between):
+    given = options(scenes_root, storage, f"run.max_iters={max_iters}", "run.test_splits=[]", *rest)
+    assert run("train", CUSTOM, *given) == 0
+    folder, _ = results()
+    last = torch.load(folder / "checkpoint_last.pth", weights_only=True)
+    assert last["iters"] == last["optimizer"]["state"][0]["step"] == max_iters
+    assert scalar_steps(folder, "val/rsum") == set(range(1, max_iters // between + 1))
+
+
+def test_max_iters_that_end_between_validations_are_refused(scenes_root, storage, capsys):
+    assert run("train", CUSTOM, *options(scenes_root, storage, "run.max_iters=5")) == 2
+    assert "run.max_iters: 5 steps end between two validations" in (error := capsys.readouterr().err)
+    assert "run.iters_per_inner_epoch=3" in error and "set run.max_iters=6" in error
+
+
+def test_a_batch_is_at_most_a_pass(scenes_root, storage, capsys):
+    assert run("train", CUSTOM, *options(scenes_root, storage, "run.batch_size_train=64", "run.test_splits=[]")) == 0
+    assert "run.batch_size_train: 24 instead of 64, as train has 24 images" in capsys.readouterr().err
+    assert torch.load(results()[0] / "checkpoint_last.pth", weights_only=True)["iters"] == 2
+
+
+def test_the_seed_of_the_run_is_that_of_order_and_samples(scenes_root, storage):
+    from argparse import Namespace
+
+    import lavis.tasks as tasks
+
+    from lavis_asym.config import build_config
+
+    def stream(*more):
+        cfg = build_config(Namespace(cfg_path=CUSTOM, options=options(scenes_root, storage, *more)))
+        return tasks.setup_task(cfg).build_datasets(cfg)["asym_custom"]["train"]
+
+    def drawn(train):
+        samples = list(islice(train, 24))
+        return [sample["key"] for sample in samples], {s["key"]: s["text_input"]["negative"] for s in samples}
+
+    order, negatives = drawn(stream("run.seed=7"))
+    assert drawn(stream("run.seed=7")) == (order, negatives)
+    other_order, other_negatives = drawn(stream("run.seed=8"))
+    assert other_order != order and other_negatives != negatives
+    assert drawn(stream("run.seed=8", "datasets.asym_custom.stream.seed=7"))[0] == order
 
 
 def test_the_same_seed_gives_the_same_weights(trained, scenes_root, storage):

@@ -167,18 +167,15 @@ def _write_trec(folder: Path, split: str) -> None:
 
 def _model(arguments: argparse.Namespace):
     """The model in eval mode, its image and text processors, and how it was trained."""
-    import torch
     from lavis.models import load_model_and_preprocess
 
+    from lavis_asym.config import find_device
     from lavis_asym.data.shards import read_index
     from lavis_asym.errors import UserError, near_matches
     from lavis_asym.models.checkpoint import Training, load_checkpointed
     from lavis_asym.registration import model_class, register_all
 
-    try:
-        device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise UserError(f"--device: {error}") from None
+    device = find_device(arguments.device, "--device")
     register_all()
     kind = model_class(arguments.model)
     if arguments.model == "asym_retrieval":

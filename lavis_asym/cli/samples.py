@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", type=int, default=20, help="how many captions, each of another image (default 20)")
     parser.add_argument("--html", type=Path, help="also write one self-contained page")
     parser.add_argument("--policy", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of captions and of the samples (default 0)")
+    parser.add_argument("--seed", type=int, default=42, help="of the choice of captions and the samples (default 42)")
     parser.add_argument("--epoch", type=int, default=0, help="the pass over the data (default 0)")
 
 

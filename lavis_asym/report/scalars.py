@@ -30,7 +30,7 @@ def write_scalars(folder: Path, split: str, result: Mapping[str, Any], step: int
     """Add every figure under `<split>/<figure>` to the events in `folder`; nothing where TensorBoard is not installed.
 
     Args:
-        step: the global step, here the epoch.
+        step: the global step, here the passes trained.
     """
     if find_spec("tensorboard") is None:
         return

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lavis_asym.cli import main
 from lavis_asym.evaluation import PROTOCOLS, Truth, make_run
@@ -29,3 +30,10 @@ def test_options_that_it_cannot_heed_are_refused_by_name(run_file, capsys):
     message = capsys.readouterr().err
     assert all(option in message for option in ("--k-test", "--checkpoint", "--no-probe", "--scores"))
     assert "--split" not in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the fault shows only without a GPU")
+def test_a_device_that_is_not_there_is_refused(scenes_root, tmp_path, capsys):
+    given = ["evaluate", "--root", str(scenes_root), "--checkpoint", "best.pth", "--out", str(tmp_path)]
+    assert main([*given, "--device", "cuda"]) == 2
+    assert "--device: cuda, but torch finds 0 GPUs here" in capsys.readouterr().err

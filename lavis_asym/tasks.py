@@ -87,10 +87,17 @@ class AsymRetrievalTask(RetrievalTask):
         return datasets
 
     def build_model(self, cfg):
-        """LAVIS's; a checkpoint to resume from must be of the same image features."""
+        """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and features."""
         model, resumed = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
         if resumed:
-            model.check_trained_on(read_checkpoint(resumed), resumed)
+            checkpoint = read_checkpoint(resumed)
+            trained, own = (checkpoint.get("config") or {}).get("datasets"), set(cfg.datasets_cfg)
+            if trained and set(trained) != own:
+                raise UserError(
+                    f"run.resume_ckpt_path: {resumed} was trained on {', '.join(trained)}, this run's data is "
+                    f"{', '.join(sorted(own))}; start from its weights with model.finetuned"
+                )
+            model.check_trained_on(checkpoint, resumed)
         return model
 
     def train_step(self, model, samples):

@@ -199,6 +199,16 @@ def test_a_run_goes_on_from_its_last_state(trained, scenes_root, storage):
     assert found["test"]["protocol"]["epoch"] == again["best_iters"] // 3 and scalar_steps(resumed, "val/rsum") >= {3}
 
 
+def test_a_checkpoint_of_other_data_is_not_resumed(trained, scenes_root, storage, tmp_path, capfd):
+    """Its best metric is of another val split, which no epoch of this run might reach."""
+    checkpoint = torch.load(trained[0] / "checkpoint_last.pth", weights_only=True)
+    checkpoint["config"]["datasets"] = {"asym_scenes": checkpoint["config"]["datasets"]["asym_custom"]}
+    torch.save(checkpoint, tmp_path / "checkpoint_last.pth")
+    given = options(scenes_root, storage, f"run.resume_ckpt_path={tmp_path}/checkpoint_last.pth", "run.max_epoch=3")
+    assert run("train", CUSTOM, *given) == 2
+    assert "was trained on asym_scenes, this run's data is asym_custom" in capfd.readouterr().err
+
+
 def test_without_a_validation_the_last_weights_are_tested(scenes_root, storage):
     assert run("train", CUSTOM, *options(scenes_root, storage, "run.valid_splits=[]", "run.test_splits=[test]")) == 0
     folder, found = results()

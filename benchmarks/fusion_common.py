@@ -12,6 +12,7 @@ from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 SCALE_T2I, SCALE_I2T = 9.0, 4.0
 
@@ -67,6 +68,19 @@ def published_loop(
 def bare_product(regions: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     """S of the real tokens alone: one matrix product of all regions with all tokens."""
     return regions.flatten(0, 1) @ tokens[mask].T
+
+
+def products_alone(function: Callable[[], object], rate: float) -> float:
+    """Seconds that a function's matrix products would take at a rate in operations a second, and nothing else."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() / rate
+
+
+def product_rate(repeats: int, size: int = 2048) -> float:
+    """Operations a second of a large matrix product in float32, which no smaller one exceeds by much."""
+    left, right, out = (torch.randn(size, size) for _ in range(3))
+    return 2 * size**3 / best_time(lambda: torch.mm(left, right, out=out), repeats)
 
 
 def best_time(function: Callable[[], object], repeats: int, warm_up: bool = True) -> float:

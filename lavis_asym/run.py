@@ -29,7 +29,11 @@ def main(verb: str, arguments: Optional[List[str]] = None) -> int:
     )
     parser.add_argument("--cfg-path", required=True, help="path to configuration file.")
     parser.add_argument(
-        "--options", nargs="+", metavar="KEY=VALUE", help="override settings of the configuration, as in run.seed=1"
+        "--options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help="override settings of the configuration, as in run.seed=1",
     )
     args = parser.parse_args(arguments)
 
@@ -81,14 +85,14 @@ def _run(args: argparse.Namespace, verb: str) -> None:
     datasets = task.build_datasets(cfg)
     # after the data, so that a run that had to cache features starts from the same weights as one that found them
     setup_seeds(cfg.run_cfg.seed + dist_utils.get_rank())
-    model = task.build_model(cfg)
     complete_schedule(cfg.run_cfg, datasets, dist_utils.get_world_size())
+    model = task.build_model(cfg)
     runner_class = registry.get_runner_class(cfg.run_cfg.get("runner", "runner_base"))
     runner = runner_class(cfg=cfg, job_id=job_id, task=task, model=model, datasets=datasets)
     if verb == "evaluate":
         runner.evaluate(skip_reload=True)
     else:
-        runner.train()
+        _train(runner)
 
     results = [Path(runner.result_dir) / f"{split}.json" for split in cfg.run_cfg.get("test_splits", [])]
     results = [path for path in results if path.is_file()]
@@ -99,6 +103,21 @@ def _run(args: argparse.Namespace, verb: str) -> None:
             end="",
             flush=True,
         )
+
+
+def _train(runner) -> None:
+    """LAVIS's; a run that is stopped says how it goes on."""
+    from lavis.common.dist_utils import is_main_process
+
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        last = Path(runner.output_dir) / "checkpoint_last.pth"
+        if is_main_process() and last.is_file():
+            print(
+                f"\nTo go on after the last finished pass, add --options run.resume_ckpt_path={last}", file=sys.stderr
+            )
+        raise
 
 
 def complete_schedule(run, datasets, world_size: int) -> None:

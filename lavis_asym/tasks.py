@@ -1,5 +1,6 @@
 """The LAVIS task `asym_retrieval`: LAVIS's retrieval task, honest ranks, rSum, a report of every final evaluation."""
 
+import sys
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Union
 
@@ -87,7 +88,10 @@ class AsymRetrievalTask(RetrievalTask):
         return datasets
 
     def build_model(self, cfg):
-        """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and features."""
+        """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and features.
+
+        Says so if it leaves nothing to train. Wants a complete schedule, see `run.complete_schedule`.
+        """
         model, resumed = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
         if resumed:
             checkpoint = read_checkpoint(resumed)
@@ -98,6 +102,7 @@ class AsymRetrievalTask(RetrievalTask):
                     f"{', '.join(sorted(own))}; start from its weights with model.finetuned"
                 )
             model.check_trained_on(checkpoint, resumed)
+            _say_if_trained(checkpoint, cfg.run_cfg)
         return model
 
     def train_step(self, model, samples):
@@ -170,6 +175,17 @@ class AsymRetrievalTask(RetrievalTask):
         if not self.cfg.evaluate:
             return None
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / "scores"
+
+
+def _say_if_trained(checkpoint: Mapping[str, Any], run: Any) -> None:
+    counted = "iters" in checkpoint
+    done, total = (checkpoint["iters"], run.max_iters) if counted else (checkpoint.get("epoch", -1) + 1, run.max_epoch)
+    if done >= total and is_main_process():
+        tqdm.write(
+            f"run.resume_ckpt_path: {run.resume_ckpt_path} has done all {total} {'steps' if counted else 'epochs'} of "
+            "this run, so that only its test is left; to train on, set run.max_epoch higher",
+            file=sys.stderr,
+        )
 
 
 def _common_features(datasets: Mapping[str, Mapping[str, Any]]) -> Dict[str, Any]:

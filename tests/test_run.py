@@ -1,6 +1,7 @@
 """Whole runs through LAVIS's own runners, on a few rendered scenes: train, validate, test, evaluate, resume, refuse."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from lavis_asym.evaluation import retrieval_metrics
 from lavis_asym.run import main
+from lavis_asym.tasks import AsymRetrievalTask
 
 CUSTOM = "projects/asym/custom.yaml"
 
@@ -197,6 +199,33 @@ def test_a_run_goes_on_from_its_last_state(trained, scenes_root, storage):
     assert (again["iters"], again["optimizer"]["state"][0]["step"]) == (9, 9)
     assert again["best_agg_metric"] >= saved["best_agg_metric"] and again["best_iters"] in (saved["best_iters"], 9)
     assert found["test"]["protocol"]["epoch"] == again["best_iters"] // 3 and scalar_steps(resumed, "val/rsum") >= {3}
+
+
+def test_a_run_resumed_at_its_end_is_tested_and_says_so(trained, scenes_root, storage, capfd):
+    folder, found = trained
+    given = options(scenes_root, storage, f"run.resume_ckpt_path={folder}/checkpoint_last.pth")
+    assert run("train", CUSTOM, *given) == 0
+    assert "has done all 6 steps of this run, so that only its test is left" in capfd.readouterr().err
+    assert metrics(results()[1]["test"]) == metrics(found["test"])
+
+
+def test_a_stopped_run_says_how_it_goes_on(scenes_root, storage, capfd, monkeypatch):
+    train_step = AsymRetrievalTask.train_step
+
+    def stopped_in_the_second_pass(self, model, samples):
+        if samples["epoch"] == 1:
+            raise KeyboardInterrupt
+        return train_step(self, model, samples)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsymRetrievalTask, "train_step", stopped_in_the_second_pass)
+        assert run("train", CUSTOM, *options(scenes_root, storage)) == 130
+    way = re.search(r"--options run.resume_ckpt_path=(\S+)\nstopped\n", capfd.readouterr().err)
+    assert torch.load(way[1], weights_only=True)["iters"] == 3
+
+    given = ["--cfg-path", CUSTOM, "--options", *options(scenes_root, storage), *way[0].split()[:2]]
+    assert main("train", given) == 0
+    assert torch.load(results()[0] / "checkpoint_last.pth", weights_only=True)["iters"] == 6
 
 
 def test_a_checkpoint_of_other_data_is_not_resumed(trained, scenes_root, storage, tmp_path, capfd):

@@ -2,9 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
 
-from lavis.common.dist_utils import get_world_size, is_main_process
+import torch
+from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
@@ -28,6 +29,8 @@ from lavis_asym.models.checkpoint import Training, check_trained_with, read_chec
 from lavis_asym.report import write_scalars
 from lavis_asym.scorers import Scored, scorer
 
+SEEDS_A_RUN = 2**20  # more than a run has passes
+
 
 class Evaluated(NamedTuple):
     """The scores of a split, and what gives more of them."""
@@ -43,6 +46,7 @@ class AsymRetrievalTask(RetrievalTask):
     def __init__(self, cfg):
         super().__init__(cfg)
         self._bar: Optional[tqdm] = None
+        self._streams: List[TrainStream] = []
         self._training = Training(None, None)
         self._data = ""
 
@@ -66,6 +70,9 @@ class AsymRetrievalTask(RetrievalTask):
         datasets = super().build_datasets(cfg)
         run = cfg.run_cfg
         _check_joined(datasets, training=not run.evaluate)
+        self._streams = [
+            split for data in datasets.values() for split in data.values() if isinstance(split, TrainStream)
+        ]
         if cfg.model_cfg.vision_encoder == GivenRegions.name:
             cfg.model_cfg.features = _common_features(datasets)
         splits = {split: data for dataset in datasets.values() for split, data in dataset.items()}
@@ -90,7 +97,8 @@ class AsymRetrievalTask(RetrievalTask):
     def build_model(self, cfg):
         """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and features.
 
-        Says so if it leaves nothing to train. Wants a complete schedule, see `run.complete_schedule`.
+        The stream then starts after the images that the checkpoint has seen. Says so if nothing is left to train. Wants
+        a complete schedule, see `run.complete_schedule`.
         """
         model, resumed = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
         if resumed:
@@ -103,9 +111,18 @@ class AsymRetrievalTask(RetrievalTask):
                 )
             model.check_trained_on(checkpoint, resumed)
             _say_if_trained(checkpoint, cfg.run_cfg)
+            self._skip_trained(checkpoint, cfg.run_cfg)
         return model
 
+    def _skip_trained(self, checkpoint: Mapping[str, Any], run: Any) -> None:
+        trained = checkpoint["config"]["run"]
+        images = checkpoint.get("iters", 0) * trained["batch_size_train"] * trained["world_size"]
+        for stream in self._streams:
+            stream.skip(images // (run.batch_size_train * run.world_size), run.batch_size_train)
+
     def train_step(self, model, samples):
+        if samples["iters"] == 0:  # a pass draws the same numbers in a run that was resumed before it
+            torch.manual_seed(SEEDS_A_RUN * (self.cfg.seed + get_rank()) + samples["epoch"])
         if samples["iters"] == 0 and is_main_process():
             title = f"Training, epoch {samples['epoch'] + 1}"
             self._bar = tqdm(total=samples["num_iters_per_epoch"], desc=title, unit=" steps")

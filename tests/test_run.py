@@ -209,23 +209,34 @@ def test_a_run_resumed_at_its_end_is_tested_and_says_so(trained, scenes_root, st
     assert metrics(results()[1]["test"]) == metrics(found["test"])
 
 
-def test_a_stopped_run_says_how_it_goes_on(scenes_root, storage, capfd, monkeypatch):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_says_how_it_goes_on_and_ends_as_if_it_had_not_been(
+    scenes_root, storage, capfd, monkeypatch, workers
+):
     train_step = AsymRetrievalTask.train_step
 
-    def stopped_in_the_second_pass(self, model, samples):
-        if samples["epoch"] == 1:
+    def stopped_in_the_third_pass(self, model, samples):
+        if samples["epoch"] == 2:
             raise KeyboardInterrupt
         return train_step(self, model, samples)
 
+    given = options(
+        scenes_root, storage, f"run.num_workers={workers}", "run.max_epoch=3", "run.batch_size_train=7",
+        "datasets.asym_custom.text_processor.train.policy.I.gaussian_noise=1", "run.test_splits=[]",
+    )  # fmt: skip
+    assert run("train", CUSTOM, *given) == 0
+    whole, _ = results()
     with monkeypatch.context() as patch:
-        patch.setattr(AsymRetrievalTask, "train_step", stopped_in_the_second_pass)
-        assert run("train", CUSTOM, *options(scenes_root, storage)) == 130
+        patch.setattr(AsymRetrievalTask, "train_step", stopped_in_the_third_pass)
+        assert run("train", CUSTOM, *given) == 130
     way = re.search(r"--options run.resume_ckpt_path=(\S+)\nstopped\n", capfd.readouterr().err)
-    assert torch.load(way[1], weights_only=True)["iters"] == 3
-
-    given = ["--cfg-path", CUSTOM, "--options", *options(scenes_root, storage), *way[0].split()[:2]]
-    assert main("train", given) == 0
-    assert torch.load(results()[0] / "checkpoint_last.pth", weights_only=True)["iters"] == 6
+    assert main("train", ["--cfg-path", CUSTOM, "--options", *given, *way[0].split()[:2]]) == 0
+    resumed, _ = results()
+    for name in ("checkpoint_last.pth", "checkpoint_best.pth"):
+        first, second = (torch.load(folder / name, weights_only=True) for folder in (whole, resumed))
+        torch.testing.assert_close(first["model"], second["model"], rtol=0, atol=0)
+        torch.testing.assert_close(first["optimizer"], second["optimizer"], rtol=0, atol=0)
+        assert first["best_agg_metric"] == second["best_agg_metric"]
 
 
 def test_a_checkpoint_of_other_data_is_not_resumed(trained, scenes_root, storage, tmp_path, capfd):

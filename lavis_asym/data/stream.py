@@ -3,9 +3,9 @@
 import logging
 import multiprocessing
 import random
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
 import webdataset as wds
@@ -37,7 +37,8 @@ class TrainStream(wds.DataPipeline):
         text_input: what the text processor makes of the caption (`processors.AsymCaptionProcessor`)
 
     The order is a function of (seed, processes, workers); the caption and its samples are a function of (seed, pass,
-    image) alone. Shards are dealt out to processes and workers, so there must be at least as many (`shards`).
+    image) alone, so a stream can start anywhere (`skip`). Shards are dealt out to processes and workers, so there must
+    be at least as many (`shards`).
 
     A shard is compared with its sha256 before its first sample is used. A sample that cannot be used is reported with
     its key, and left out; where these are more than `max_failures` of all, iterating raises UserError.
@@ -74,20 +75,35 @@ class TrainStream(wds.DataPipeline):
         self.vis_processor, self.text_processor = vis_processor, text_processor
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.shuffle_buffer, self.max_failures = shuffle_buffer, max_failures
+        self._skipped_batches = self._batch_size = 0
         self._verified: Set[str] = set()
         self._seen, self._failed = (multiprocessing.Value("q", 0) for _ in range(2))  # over all workers
         super().__init__(self._samples, self._decoded)
 
+    def skip(self, batches: int, batch_size: int) -> None:
+        """Start after so many batches of a `DataLoader`, with what it would give next.
+
+        To the sample, if it has as many workers as the loader before it and none of its samples was left out.
+        """
+        self._skipped_batches, self._batch_size = batches, batch_size
+
     def _samples(self) -> Iterator[Tuple[Place, RawSample]]:
         """Undecoded samples, forever."""
-        for epoch in count():
-            shuffle = wds.detshuffle(self.shuffle_buffer, self.shuffle_buffer, self.seed, epoch)
-            yield from shuffle.run(self._one_pass(epoch))
-
-    def _one_pass(self, epoch: int) -> Iterator[Tuple[Place, RawSample]]:
-        """The samples of this process's and worker's shards."""
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
+        # a loader asks its workers in turn, the first one first
+        number = (number + self._skipped_batches) % workers
+        skipped = len(range(number, self._skipped_batches, workers)) * self._batch_size
+        for epoch in count():
+            own = self._own_shards(epoch, workers, number)
+            images = sum(entry["samples"] for entry in own)
+            if images > skipped:
+                shuffle = wds.detshuffle(self.shuffle_buffer, self.shuffle_buffer, self.seed, epoch)
+                yield from islice(shuffle.run(self._read(epoch, own)), skipped, None)
+            skipped = max(0, skipped - images)
+
+    def _own_shards(self, epoch: int, workers: int, number: int) -> List[Dict[str, Any]]:
+        """The entries of a worker's shards in a pass."""
         order = random.Random(f"{self.seed}/{epoch}").sample(self.shards, len(self.shards))
         own = order[self.rank * workers + number :: self.world_size * workers]
         if not own:
@@ -95,7 +111,10 @@ class TrainStream(wds.DataPipeline):
                 f"{self.folder}: {len(self.shards)} train shards for {workers} workers x {self.world_size} processes; "
                 "pack smaller shards (lavis-asym pack --shard-samples) or set run.num_workers lower"
             )
-        for entry in own:
+        return own
+
+    def _read(self, epoch: int, entries: Sequence[Dict[str, Any]]) -> Iterator[Tuple[Place, RawSample]]:
+        for entry in entries:
             for position, sample in shard_samples(self.folder, entry, verify=entry["name"] not in self._verified):
                 self._verified.add(entry["name"])
                 yield Place(epoch, entry["name"], position), sample

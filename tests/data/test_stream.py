@@ -51,6 +51,20 @@ def test_a_sample_carries_its_siblings_and_its_key(image_shards):
     assert len(siblings) == 5 and sample["text_input"] in siblings and sample["key"].startswith("train-")
 
 
+@pytest.mark.parametrize("workers", [0, 2, 3])
+@pytest.mark.parametrize("skipped", [1, 4, 17])
+def test_a_stream_that_skips_gives_what_comes_next(image_shards, workers, skipped):
+    """24 images in batches of 5: a pass ends within a batch, and each worker's at another."""
+
+    def batches(batches, count):
+        data = stream(image_shards)
+        data.skip(batches, 5)
+        loader = DataLoader(data, batch_size=5, num_workers=workers)
+        return [list(zip(batch["key"], batch["text_input"])) for batch in islice(loader, count)]
+
+    assert batches(skipped, 8) == batches(0, skipped + 8)[skipped:]
+
+
 def test_more_readers_than_shards_are_refused_with_numbers(image_shards):
     with pytest.raises(UserError, match="4 train shards for 1 workers x 5 processes"):
         list(islice(stream(image_shards, rank=4, world_size=5), 30))

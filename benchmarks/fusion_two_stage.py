@@ -78,7 +78,7 @@ def main() -> None:
         few = images.select(slice(0, count))
 
         start = time.perf_counter()
-        first = image_keys(fusion, images) @ text_keys(fusion, texts).T
+        first = image_keys(fusion, images) @ text_keys(texts).T
         exact = candidates(first, k)
         first_seconds = time.perf_counter() - start
 

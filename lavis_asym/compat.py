@@ -183,33 +183,17 @@ def resume_with_frozen_weights() -> List[Replacement]:
 
 
 def _load_trained(self, state: Dict[str, Any], path: str) -> None:
-    """A method for LAVIS's runners: load a state in which nothing is missing but parameters that are not trained."""
-    model = self.unwrap_dist_model(self.model)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = sorted(set(missing) - _frozen(model))
-    if missing or unexpected:
-        problems = [f"{name}: missing" for name in missing] + [f"{name}: unexpected" for name in unexpected]
-        raise UserError.from_problems(
-            f"run.resume_ckpt_path: {path} is of another architecture than this model; "
-            "give the configuration it was trained with:",
-            problems,
-            shown=3,
-        )
+    """A method for LAVIS's runners: load a state that may lack what is not trained."""
+    from lavis_asym.models.checkpoint import load_trained
+
+    load_trained(self.unwrap_dist_model(self.model), state, f"run.resume_ckpt_path: {path}")
 
 
 def _read_state(self, path: str) -> Dict[str, Any]:
     """A method for LAVIS's runners: what a runner of this kind saved."""
-    from lavis_asym.models.checkpoint import read_checkpoint
+    from lavis_asym.models.checkpoint import read_run
 
-    try:
-        state = read_checkpoint(path)
-    except UserError as error:
-        raise UserError(f"run.resume_ckpt_path: {error}") from None
-    if not {"model", "optimizer"} <= set(state):
-        raise UserError(
-            f"run.resume_ckpt_path: {path} holds weights alone, without the state of a run; resume from a run's "
-            "checkpoint_last.pth, or start a new run from these weights with model.finetuned"
-        )
+    state = read_run(path)
     unit = _unit(type(self))
     if unit not in state:
         raise UserError(

@@ -15,10 +15,8 @@ from lavis_asym.asymmetry.text import clean
 from lavis_asym.encoders import VISION_ENCODERS
 from lavis_asym.errors import UserError, near_matches
 from lavis_asym.images import upright_rgb
+from lavis_asym.joined import GROUP_SEPARATOR, SEPARATOR
 
-# Lists of texts travel as one string, as LAVIS's collate stacks only what has one shape.
-SEPARATOR = "\n"
-GROUP_SEPARATOR = "\n\n"  # between lists
 NO_CONFIG = OmegaConf.create()
 
 

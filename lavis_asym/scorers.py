@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from lavis_asym.encoders import VisionFeatures
+from lavis_asym.fusion.two_stage import BELOW_EXACT
 from lavis_asym.images import upright_rgb
 from lavis_asym.models.asym_retrieval import AsymRetrieval
 from lavis_asym.models.gallery import ExactSample
@@ -21,7 +22,7 @@ from lavis_asym.models.kept import can_keep
 from lavis_asym.models.shares import join, share
 from lavis_asym.report import Attention, attend
 
-FIRST_STAGE = -2.0  # our scores in two stages lie above it, first scores below
+FIRST_STAGE = -BELOW_EXACT / 2  # exact scores of two stages lie above it, first scores below
 NOT_RESCORED = -100.0  # the score of LAVIS's models
 
 

@@ -25,7 +25,7 @@ from lavis_asym.data.stream import TrainStream
 from lavis_asym.encoders import GivenRegions, check_features
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import protocol_line, recall_table
-from lavis_asym.models.checkpoint import Training, check_trained_with, read_checkpoint
+from lavis_asym.models.checkpoint import Training, check_trained_with, read_checkpoint, read_run
 from lavis_asym.report import write_scalars
 from lavis_asym.scorers import Scored, scorer
 
@@ -57,7 +57,7 @@ class AsymRetrievalTask(RetrievalTask):
         if cfg.run_cfg.evaluate:
             weights = cfg.model_cfg.finetuned
             config = read_checkpoint(weights).get("config") or {} if weights else {}
-            check_trained_with(config, OmegaConf.to_container(cfg.model_cfg, resolve=True))
+            check_trained_with(config, cfg.model_cfg, "model.finetuned")
         task._training = Training.of(config)
         task._data = ", ".join(cfg.datasets_cfg)
         return task
@@ -95,21 +95,22 @@ class AsymRetrievalTask(RetrievalTask):
         return datasets
 
     def build_model(self, cfg):
-        """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and features.
+        """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and settings.
 
         The stream then starts after the images that the checkpoint has seen. Says so if nothing is left to train. Wants
         a complete schedule, see `run.complete_schedule`.
         """
-        model, resumed = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
-        if resumed:
-            checkpoint = read_checkpoint(resumed)
-            trained, own = (checkpoint.get("config") or {}).get("datasets"), set(cfg.datasets_cfg)
-            if trained and set(trained) != own:
+        model, path = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
+        if path:
+            checkpoint = read_run(path)
+            trained, own = set(checkpoint["config"]["datasets"]), set(cfg.datasets_cfg)
+            if trained != own:
                 raise UserError(
-                    f"run.resume_ckpt_path: {resumed} was trained on {', '.join(trained)}, this run's data is "
+                    f"run.resume_ckpt_path: {path} was trained on {', '.join(sorted(trained))}, this run's data is "
                     f"{', '.join(sorted(own))}; start from its weights with model.finetuned"
                 )
-            model.check_trained_on(checkpoint, resumed)
+            check_trained_with(checkpoint["config"], cfg.model_cfg, "run.resume_ckpt_path")
+            model.check_trained_on(checkpoint, path)
             _say_if_trained(checkpoint, cfg.run_cfg)
             self._skip_trained(checkpoint, cfg.run_cfg)
         return model

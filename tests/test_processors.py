@@ -10,7 +10,8 @@ from torch.utils.data.dataloader import default_collate
 
 from lavis_asym.data.stream import TrainStream
 from lavis_asym.errors import UserError
-from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR, AsymCaptionProcessor
+from lavis_asym.joined import GROUP_SEPARATOR, SEPARATOR
+from lavis_asym.processors import AsymCaptionProcessor
 
 CAPTIONS = ("A red bus in a street .", "two men next to a bus", "It is a London street .")
 PASSES = 2

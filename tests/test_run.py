@@ -249,6 +249,27 @@ def test_a_checkpoint_of_other_data_is_not_resumed(trained, scenes_root, storage
     assert "was trained on asym_scenes, this run's data is asym_custom" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("model.width=128", "run.resume_ckpt_path: .*: of another architecture than this model"),
+        ("model.fusion.heads=4", "run.resume_ckpt_path: .*model.fusion.heads=2"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_not_resumed(trained, scenes_root, storage, capfd, change, message):
+    given = options(scenes_root, storage, f"run.resume_ckpt_path={trained[0]}/checkpoint_last.pth", change)
+    assert run("train", CUSTOM, *given, "run.max_epoch=3") == 2
+    assert re.search(message, capfd.readouterr().err)
+
+
+def test_weights_alone_are_not_resumed(trained, scenes_root, storage, tmp_path, capfd):
+    checkpoint = torch.load(trained[0] / "checkpoint_last.pth", weights_only=True)
+    torch.save({"model": checkpoint["model"]}, tmp_path / "weights.pth")
+    given = options(scenes_root, storage, f"run.resume_ckpt_path={tmp_path}/weights.pth")
+    assert run("train", CUSTOM, *given) == 2
+    assert "weights.pth holds weights alone" in capfd.readouterr().err
+
+
 def test_without_a_validation_the_last_weights_are_tested(scenes_root, storage):
     assert run("train", CUSTOM, *options(scenes_root, storage, "run.valid_splits=[]", "run.test_splits=[test]")) == 0
     folder, found = results()

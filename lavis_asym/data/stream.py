@@ -16,6 +16,7 @@ from lavis_asym.data.layout import GIVEN
 from lavis_asym.data.shards import read_index, shard_samples
 from lavis_asym.data.tar import Damage, RawSample
 from lavis_asym.errors import UserError
+from lavis_asym.joined import SEPARATOR
 
 
 class Place(NamedTuple):
@@ -33,7 +34,7 @@ class TrainStream(wds.DataPipeline):
         image: pixels 3 x S x S float32; or, from feature shards, vector: D float16 and regions: R x D float16
         image_id: int, the image's number in its split
         key: the image's id in the annotations
-        siblings: all its captions, joined by newlines
+        siblings: all its captions, joined
         text_input: what the text processor makes of the caption (`processors.AsymCaptionProcessor`)
 
     The order is a function of (seed, processes, workers); the caption and its samples are a function of (seed, pass,
@@ -150,7 +151,7 @@ class TrainStream(wds.DataPipeline):
             **decode_visual(sample, self.features, self.vis_processor, getattr(self.vis_processor, "size", None)),
             "image_id": place.number,
             "key": key,
-            "siblings": "\n".join(captions),
+            "siblings": SEPARATOR.join(captions),
             "text_input": self.text_processor(captions[chosen], siblings=captions, key=key, epoch=epoch, **given),
         }
 

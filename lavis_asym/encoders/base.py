@@ -97,6 +97,7 @@ class TextEncoder(nn.Module, ABC):
 
     width: int
     max_tokens: int  # longer texts are cut
+    tokenizer: Any  # a fast tokenizer, whose tokens those of `forward` are, but for special ones
 
     @abstractmethod
     def forward(self, texts: List[str]) -> TextFeatures:

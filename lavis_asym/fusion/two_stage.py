@@ -38,7 +38,7 @@ def two_stage_scores(
     count = (images.regions.shape[1], len(texts.lengths))
     if k == 0 or k >= min(count):
         return fusion.score(images, texts), torch.ones(count, dtype=torch.bool, device=images.regions.device)
-    scores = image_keys(fusion, images) @ text_keys(fusion, texts).T
+    scores = image_keys(fusion, images) @ text_keys(texts).T
     exact = candidates(scores, k)
     score_candidates(fusion, images, texts, exact, scores)
     back = texts.order.argsort()
@@ -78,7 +78,7 @@ def image_keys(fusion: HierarchicalFusion, images: PreparedImages) -> Tensor:
     return torch.cat([weight * local, (1 - weight) * F.normalize(fused, dim=-1)], 1)
 
 
-def text_keys(fusion: HierarchicalFusion, texts: PreparedTexts) -> Tensor:
+def text_keys(texts: PreparedTexts) -> Tensor:
     """M x 2D, or M x 3D with a global part, in packed order; 0 for a text without tokens."""
     tokens = _means(texts.tokens.flatten(1), texts)
     keys = [tokens, F.normalize(tokens, dim=-1)]

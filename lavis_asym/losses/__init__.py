@@ -1,6 +1,6 @@
 """The asymmetry-sensitive contrastive objective and plain baselines. Pure functions on scores and ids; torch alone."""
 
-from lavis_asym.losses.ascl import ascl_loss, check_settings
+from lavis_asym.losses.ascl import ascl_loss
 from lavis_asym.losses.contrastive import contrastive_loss
 from lavis_asym.losses.gather import gather, gather_objects, gather_texts
 from lavis_asym.losses.info_nce import info_nce_loss
@@ -10,7 +10,6 @@ from lavis_asym.losses.triplet import triplet_loss, warm_up
 __all__ = [
     "Temperature",
     "ascl_loss",
-    "check_settings",
     "contrastive_loss",
     "gather",
     "gather_objects",

@@ -5,7 +5,7 @@ from typing import Dict, Optional, Tuple, Union
 import torch
 from torch import Tensor
 
-from lavis_asym.losses.contrastive import check_policies, contrastive_loss
+from lavis_asym.losses.contrastive import contrastive_loss
 
 
 def ascl_loss(
@@ -30,9 +30,10 @@ def ascl_loss(
     Returns:
         `loss_caption` = w L(I, T, T-), `loss_positive` = (1 - w) L(I, T+, T-), and `loss`, their sum.
     Raises:
-        ValueError: as `check_settings`.
+        ValueError: a weight out of [0, 1] or an unknown policy.
     """
-    check_settings(caption_weight, siblings, outranking)
+    if not 0 <= caption_weight <= 1:
+        raise ValueError(f"caption_weight must lie in [0, 1], got {caption_weight}")
     terms = {"loss_caption": (caption, 1.0 if positive is None else caption_weight)}
     if positive is not None:
         terms["loss_positive"] = (positive, 1 - caption_weight)
@@ -42,10 +43,3 @@ def ascl_loss(
         for name, ((scores, text_ids, known), weight) in terms.items()
     }
     return {**losses, "loss": torch.stack(list(losses.values())).sum()}
-
-
-def check_settings(caption_weight: float, siblings: str, outranking: str) -> None:
-    """Raise ValueError for a weight out of [0, 1] or an unknown policy, see `ascl_loss`."""
-    if not 0 <= caption_weight <= 1:
-        raise ValueError(f"caption_weight must lie in [0, 1], got {caption_weight}")
-    check_policies(siblings, outranking)

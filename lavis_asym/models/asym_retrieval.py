@@ -30,7 +30,6 @@ from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.losses import (
     Temperature,
     ascl_loss,
-    check_settings,
     gather,
     gather_objects,
     gather_texts,
@@ -40,13 +39,12 @@ from lavis_asym.losses import (
 )
 from lavis_asym.models import gallery
 from lavis_asym.models.batch import TERMS, known_pairs, read_captions, read_texts, term_columns
-from lavis_asym.models.checkpoint import read_checkpoint
+from lavis_asym.models.checkpoint import load_trained, read_checkpoint
 from lavis_asym.models.settings import OBJECTIVES, setting_problems
 from lavis_asym.paths import config_path
 
 MODES = ("multimodal", "image", "text")
 IMAGES_AT_ONCE = 32
-SHOWN_KEYS = 3
 
 
 class AsymFeatures(NamedTuple):
@@ -108,7 +106,6 @@ class AsymRetrieval(BaseModel):
         self.vector_projection.requires_grad_(self.fusion.image_context is not None)
         self.temperature = Temperature(temperature, learn_temperature, temperature_floor)
         self.temperature.requires_grad_(objective != "triplet")
-        check_settings(caption_weight, siblings, outranking)
         self.objective, self.caption_weight, self.siblings, self.outranking = (
             objective, caption_weight, siblings, outranking
         )  # fmt: skip
@@ -163,13 +160,15 @@ class AsymRetrieval(BaseModel):
         Args:
             samples: `image` (N x 3 x S x S) or cached `vector` (N x D) and `regions` (N x R x D); `image_id` (N int);
                 `text_input`: N captions, or the dict of lists that `processors.AsymCaptionProcessor` makes of them;
+                `siblings`, optional: all captions of each image, joined (see `joined`);
                 `epoch`, `iters` and `num_iters_per_epoch`, as LAVIS's training adds them.
         Returns:
             `loss` is what to minimise; with the objective "ascl", its terms too (see `losses.ascl_loss`).
         """
         image = self.encode_images(samples)
         image_ids = torch.as_tensor(samples["image_id"], device=image.vectors.device)
-        texts, captions = read_texts(samples["text_input"], image_ids.tolist()), read_captions(samples["text_input"])
+        texts = read_texts(samples["text_input"], image_ids.tolist())
+        captions = read_captions(samples["text_input"], samples.get("siblings"))
         if self.objective != "ascl":
             texts = [text for text in texts if text.is_caption]
         text = self.encode_texts([text.text for text in texts])
@@ -223,7 +222,6 @@ class AsymRetrieval(BaseModel):
             raise ValueError(f"expected image, or vector and regions, or text_input for mode {mode}, got {[*samples]}")
         return AsymFeatures(*image, *text)
 
-    @torch.no_grad()
     def similarity(self, images: Sequence[Union[str, Path, Image.Image]], texts: Sequence[str]) -> Tensor:
         """Scores of all pairs, each computed alike.
 
@@ -249,7 +247,6 @@ class AsymRetrieval(BaseModel):
         features = self.encode_gallery(batches, math.ceil(len(images) / IMAGES_AT_ONCE))
         return torch.from_numpy(self.score_gallery(features, [clean(text) for text in texts]).matrix)
 
-    @torch.no_grad()
     def compute_sim_matrix(self, data_loader, task_cfg) -> Tuple[np.ndarray, np.ndarray]:
         """Scores of a LAVIS retrieval evaluation set: images x texts and its transpose.
 
@@ -331,25 +328,7 @@ class AsymRetrieval(BaseModel):
     def load_weights(self, checkpoint: Dict[str, Any], name: Union[str, Path]) -> None:
         """See `load_checkpoint`; `checkpoint` is its content, `name` stands in errors."""
         self.check_trained_on(checkpoint, name)
-        state = checkpoint.get("model", checkpoint)
-        own = self.state_dict()
-        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
-        frozen |= {name for name, _ in self.named_buffers()}
-        problems = [f"{name}: missing" for name in own if name not in state and name not in frozen]
-        problems += [f"{name}: unexpected" for name in state if name not in own]
-        problems += [
-            f"{name}: shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
-        ]
-        if problems:
-            raise UserError.from_problems(
-                f"checkpoint {name}: of another architecture than this model; "
-                "give the configuration it was trained with:",
-                problems,
-                shown=SHOWN_KEYS,
-            )
-        self.load_state_dict(state, strict=False)
+        load_trained(self, checkpoint.get("model", checkpoint), f"checkpoint {name}")
 
     def check_trained_on(self, checkpoint: Dict[str, Any], name: Union[str, Path]) -> None:
         """Raise UserError if a checkpoint says that it was trained on other image features than this model's."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lavis_asym.asymmetry import normalise
 from lavis_asym.asymmetry.embedding import EMBEDDING_OPERATORS
+from lavis_asym.joined import GROUP_SEPARATOR, SEPARATOR
 from lavis_asym.losses.contrastive import GENERATED_NEGATIVE
-from lavis_asym.processors import GROUP_SEPARATOR, SEPARATOR
 
 TERMS = {"caption": "negative", "positive": "positive_negative"}  # of the loss, each with its negatives
 
@@ -57,9 +57,18 @@ def read_texts(text_input: Union[Dict[str, List[str]], Sequence[str]], image_ids
     return texts
 
 
-def read_captions(text_input: Union[Dict[str, List[str]], Sequence[str]]) -> List[FrozenSet[str]]:
-    """All normalised captions of each image; `text_input` as in `read_texts`."""
-    return [_captions(siblings) for siblings in _fields(text_input)["siblings"]]
+def read_captions(
+    text_input: Union[Dict[str, List[str]], Sequence[str]], siblings: Optional[Sequence[str]] = None
+) -> List[FrozenSet[str]]:
+    """All normalised captions of each image, as far as the batch tells.
+
+    Args:
+        text_input: as in `read_texts`.
+        siblings: each image's captions joined, for captions that come without samples.
+    """
+    fields = _fields(text_input)
+    known = fields["siblings"] if siblings is None or isinstance(text_input, dict) else siblings
+    return [_captions(own) for own in known]
 
 
 def known_pairs(captions: Sequence[FrozenSet[str]], image_ids: Sequence[int], texts: Sequence[BatchText]) -> Tensor:

@@ -7,12 +7,14 @@ import torch
 from lavis.common.dist_utils import download_cached_file
 from lavis.common.utils import is_url
 from omegaconf import OmegaConf
+from torch import nn
 
 from lavis_asym.errors import UserError
 
 SETTINGS = (  # that change scores without changing the shape of a weight
     "vision_encoder", "text_encoder", "fusion.heads", "fusion.scale_t2i", "fusion.scale_i2t", "fusion.local_weight"
 )  # fmt: skip
+SHOWN_KEYS = 3
 
 
 def read_checkpoint(url_or_filename: Union[str, Path]) -> Dict[str, Any]:
@@ -35,6 +37,45 @@ def read_checkpoint(url_or_filename: Union[str, Path]) -> Dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {url_or_filename}: expected the weights by name, found {type(content).__name__}")
     return content
+
+
+def read_run(path: str) -> Dict[str, Any]:
+    """What a run saved to go on from, `run.resume_ckpt_path`. Raises UserError: as above, or weights alone."""
+    try:
+        content = read_checkpoint(path)
+    except UserError as error:
+        raise UserError(f"run.resume_ckpt_path: {error}") from None
+    if not {"model", "optimizer", "config"} <= set(content):
+        raise UserError(
+            f"run.resume_ckpt_path: {path} holds weights alone, without the state of a run; resume from a run's "
+            "checkpoint_last.pth, or start a new run from these weights with model.finetuned"
+        )
+    return content
+
+
+def load_trained(model: nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
+    """Load a state from which buffers and parameters that are not trained may have been left out.
+
+    Raises:
+        UserError: a state of another architecture; `name` stands first in it.
+    """
+    own = model.state_dict()
+    optional = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    optional |= {key for key, _ in model.named_buffers()}
+    problems = [f"{key}: missing" for key in own if key not in state and key not in optional]
+    problems += [f"{key}: unexpected" for key in state if key not in own]
+    problems += [
+        f"{key}: shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if problems:
+        raise UserError.from_problems(
+            f"{name}: of another architecture than this model; give the configuration it was trained with:",
+            problems,
+            shown=SHOWN_KEYS,
+        )
+    model.load_state_dict(state, strict=False)
 
 
 class Training(NamedTuple):
@@ -83,19 +124,20 @@ def load_checkpointed(url_or_filename: Union[str, Path], model_type: Optional[st
     return model, Training.of(config)
 
 
-def check_trained_with(config: Dict[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise UserError if a model is to be evaluated with other settings than it was trained with.
+def check_trained_with(config: Dict[str, Any], given: Mapping[str, Any], key: str) -> None:
+    """Raise UserError if a checkpoint is to be used with other settings than it was trained with.
 
     Args:
         config: of the checkpoint, which may be empty.
-        given: the `model` section of the evaluation.
+        given: the `model` section of the run that uses it.
+        key: of the run's configuration, which names the checkpoint.
     """
     trained, own = (OmegaConf.create(dict(section)) for section in (config.get("model") or {}, given))
-    values = {key: (OmegaConf.select(trained, key), OmegaConf.select(own, key)) for key in SETTINGS}
-    other = {key: pair for key, pair in values.items() if None not in pair and pair[0] != pair[1]}
+    values = {name: (OmegaConf.select(trained, name), OmegaConf.select(own, name)) for name in SETTINGS}
+    other = {name: pair for name, pair in values.items() if None not in pair and pair[0] != pair[1]}
     if other:
         raise UserError.from_problems(
-            "model.finetuned: the checkpoint was trained with other settings; add to --options "
-            + " ".join(f"model.{key}={pair[0]}" for key, pair in other.items()),
-            [f"model.{key}: {pair[1]}, trained with {pair[0]}" for key, pair in other.items()],
+            f"{key}: the checkpoint was trained with other settings; add to --options "
+            + " ".join(f"model.{name}={pair[0]}" for name, pair in other.items()),
+            [f"model.{name}: {pair[1]}, trained with {pair[0]}" for name, pair in other.items()],
         )

@@ -80,7 +80,7 @@ def score_gallery(
     count = len(images.vectors)
     own = share(count) if shared else torch.arange(count)
     rows = Rows((len(own), len(distinct)), path)
-    image_keys, text_keys = _keys(model, images), two_stage.text_keys(model.fusion, prepared)
+    image_keys, text_keys = _keys(model, images), two_stage.text_keys(prepared)
     vectors = two_stage.global_vectors(model.fusion, image_keys, text_keys)
     vectors = vectors[0].cpu().numpy(), vectors[1].cpu().numpy()[columns]
     is_exact = k == 0 or k >= min(count, len(distinct))

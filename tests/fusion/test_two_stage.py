@@ -27,7 +27,7 @@ def prepared(images=9, texts=14, **settings):
 def test_the_first_score_is_the_heads_own_with_scales_at_zero(settings):
     fusion, image, text, images, texts = prepared(**settings)
     fusion.scale_t2i = fusion.scale_i2t = 0.0
-    first = (image_keys(fusion, images) @ text_keys(fusion, texts).T)[:, texts.order.argsort()]
+    first = (image_keys(fusion, images) @ text_keys(texts).T)[:, texts.order.argsort()]
     torch.testing.assert_close(first, fusion(image, text), atol=1e-5, rtol=0)
 
 
@@ -39,7 +39,7 @@ def test_candidates_are_scored_exactly_and_rank_above_the_rest(settings):
     torch.testing.assert_close(scores[exact], full[exact], atol=1e-5, rtol=0)
     assert (exact.sum(1) >= 3).all() and (exact.sum(0) >= 3).all() and not exact.all()
     assert scores[exact].min() > scores[~exact].max()
-    first = (image_keys(fusion, images) @ text_keys(fusion, texts).T)[:, texts.order.argsort()]
+    first = (image_keys(fusion, images) @ text_keys(texts).T)[:, texts.order.argsort()]
     for row, best in zip(exact, first.topk(3, dim=1).indices):
         assert row[best].all()
     for column, best in zip(exact.T, first.T.topk(3, dim=1).indices):

@@ -65,6 +65,12 @@ def test_plain_captions_are_their_own_siblings():
     ]
 
 
+def test_captions_without_samples_are_known_of_every_image_whose_caption_they_are():
+    captions, siblings = ["a red bus", "a dog"], ["a red bus\na bus", "a dog\nA red bus."]
+    known = known_pairs(read_captions(captions, siblings), [0, 1], read_texts(captions, [0, 1]))
+    assert known.tolist() == [[True, False], [True, True]]
+
+
 def test_nothing_known_is_nothing_marked():
     texts = read_texts(["a dog"], [0])
     assert known_pairs(read_captions(["a cat", "a bird"]), [1, 2], texts).tolist() == [[False], [False]]

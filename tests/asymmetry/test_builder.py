@@ -68,6 +68,15 @@ def test_a_type_alone_gives_that_type(kind):
     assert {d.positives[0].type for d in draws(SampleBuilder({"types": {other: 0}}))} == {kind}
 
 
+@pytest.mark.parametrize("hyphenated,plain", [("t-shirt", "shirt"), ("double-decker", "bus"), ("half-eaten", "eaten")])
+def test_a_hyphenated_word_takes_no_positive_away(hyphenated, plain):
+    def drawn(word):
+        captions = (f"A man with a {word} rides a brown horse along the beach", "A person on horseback near the sea")
+        return {(sample.type, sample.operator) for d in draws(SampleBuilder(), captions, 200) for sample in d.positives}
+
+    assert drawn(hyphenated) == drawn(plain) and {kind for kind, _ in drawn(plain)} == {"II", "III"}
+
+
 def test_without_another_caption_type_iii_falls_back_on_type_ii():
     for siblings in ((), (SIBLINGS[0],), (SIBLINGS[0].upper(), SIBLINGS[0] + " ")):
         sample = SampleBuilder().build(SIBLINGS[0], siblings, "img").positives[0]
@@ -140,7 +149,7 @@ def test_a_wrong_policy_is_named(policy, message):
 
 VOCABULARY = (
     "a an the two red blue small wooden man woman her dogs plane airplane bench street kitchen on behind of with and "
-    "no is are where who ? . , there riding nobody old trees neatly left"
+    "no is are where who ? . , there riding nobody old trees neatly left t-shirt double-decker greenish-blue half-eaten"
 ).split()
 captions = st.one_of(
     st.text(max_size=60),

@@ -124,10 +124,10 @@ class SampleBuilder:
         poor = None  # the first that leaves half of the content words or less: many an image fits it
         for kind in by_weight(kinds, rng):
             for name in by_weight(self.policy.operators[kind], rng):
-                context.sources = (caption,)
-                text = TEXT_OPERATORS[name](caption, rng, context)
+                made = TEXT_OPERATORS[name](caption, rng, context)
+                text, sources = made if kind == "III" else (made, (caption,))
                 if text and normalise(text) not in taken and content_words(text) <= context.words:
-                    sample = Sample(text, kind, name, context.sources, base)
+                    sample = Sample(text, kind, name, sources, base)
                     if len(content_words(text)) > telling:
                         return sample
                     poor = poor or sample

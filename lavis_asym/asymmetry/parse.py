@@ -203,14 +203,11 @@ class Context:
     Args:
         captions: all captions of the image, the one at hand among them.
         max_words: of a joined text.
-    Attributes:
-        sources: what `join` reports: the captions that its text was made from.
     """
 
     def __init__(self, captions: Sequence[str], max_words: int = 40):
         self.captions = tuple(captions)
         self.max_words = max_words
-        self.sources: Tuple[str, ...] = ()
         every = zip(*map(mentions, self.captions))
         self.words, self.phrases, self.implied, self.scenes = (frozenset().union(*own) for own in every)
 

@@ -35,7 +35,7 @@ def in_case(word: str, like: str) -> str:
     return word[:1].upper() + word[1:] if like[:1].isupper() else word
 
 
-def compare(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
+def diff(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
     """Two texts side by side, as (old piece, new piece), each with its white space: equal where the texts agree, one of
     them "" where words were added or dropped."""
     if after.startswith(before):

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 from PIL import Image
 
 from lavis_asym.asymmetry import Sample
-from lavis_asym.asymmetry.text import clean, compare
+from lavis_asym.asymmetry.text import clean, diff
 from lavis_asym.errors import UserError
 from lavis_asym.report.document import FOOT, head, photo_uri
 
@@ -57,7 +57,7 @@ def _section(item, images: Optional[Path]) -> str:
 
 def _row(role: str, sample: Sample) -> str:
     pieces = []
-    for pair in compare(sample.base, sample.text):
+    for pair in diff(sample.base, sample.text):
         if pair[0] == pair[1]:
             pieces.append(html.escape(pair[0]))
         else:

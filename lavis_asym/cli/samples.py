@@ -31,7 +31,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import yaml
 
 from lavis_asym.asymmetry import AsymmetrySamples, Sample, SampleBuilder
-from lavis_asym.asymmetry.text import clean, compare
+from lavis_asym.asymmetry.text import clean, diff
 from lavis_asym.cli.page import write_page
 from lavis_asym.data.layout import Record, read_records
 from lavis_asym.errors import UserError
@@ -109,7 +109,7 @@ def _rows(samples: AsymmetrySamples) -> List[Tuple[str, Sample]]:
 
 def _marked(sample: Sample, marks: Sequence[str]) -> str:
     pieces: List[str] = []
-    for pair in compare(sample.base, sample.text):
+    for pair in diff(sample.base, sample.text):
         if pair[0] == pair[1]:
             pieces.append(pair[0])
         else:

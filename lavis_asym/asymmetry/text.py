@@ -3,7 +3,7 @@
 import re
 from difflib import SequenceMatcher
 from functools import lru_cache
-from typing import Tuple
+from typing import Callable, List, Sequence, Tuple
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _TOKEN = re.compile(r"\s*(?:[^\W_]+(?:['’-][^\W_]+)*|[\W_])")
@@ -43,3 +43,14 @@ def diff(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     steps = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return tuple(("".join(old[a:b]), "".join(new[c:d])) for _, a, b, c, d in steps)
+
+
+def marked(before: str, after: str, marks: Sequence[str], escape: Callable[[str], str] = str) -> str:
+    """`after`, with the words that `before` alone has, and those that came in, in their marks: two formats with {}."""
+    pieces: List[str] = []
+    for pair in diff(before, after):
+        if pair[0] == pair[1]:
+            pieces.append(escape(pair[0]))
+        else:
+            pieces += [" " + mark.format(escape(piece.strip())) for mark, piece in zip(marks, pair) if piece]
+    return "".join(pieces).strip()

@@ -26,8 +26,9 @@ def words(text: str) -> Tuple[str, ...]:
 
 @lru_cache(maxsize=KEPT)
 def normalise(text: str) -> str:
-    """The form under which two texts count as the same: lower-cased words joined by one space."""
-    return " ".join(words(text)) or text.strip().lower()
+    """The form under which two texts count as the same: they differ at most in case, punctuation, hyphens among it, and
+    white space. `evaluation.words.identical`, by which a report counts texts that say the same, is the same form."""
+    return " ".join(words(text.replace("’", "'").replace("-", " "))) or text.strip().lower()
 
 
 def in_case(word: str, like: str) -> str:

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from oracles import of_owners
 
+from lavis_asym.asymmetry import normalise
 from lavis_asym.evaluation.duplicates import metrics_with_duplicates
 from lavis_asym.evaluation.metrics import metrics_of_ranks
 from lavis_asym.evaluation.ranks import rank_queries
@@ -42,6 +45,13 @@ def test_near_identical(one, other):
 )
 def test_what_differs_stays_apart(one, other):
     assert near_identical(one) != near_identical(other)
+
+
+@example("A man’s T-shirt")
+@example(" ?! ")
+@given(st.text(alphabet="aBÉ1’'-_. \n"))
+def test_training_and_the_report_have_one_form_of_what_says_the_same(text):
+    assert normalise(text) == identical(text)
 
 
 def test_groups_are_numbered_in_order_of_appearance():

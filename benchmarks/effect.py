@@ -51,6 +51,7 @@ def measure(args: argparse.Namespace, setting: str, seed: int) -> dict:
         ]
         options += [f"datasets.asym_custom.root={args.root}", f"run.output_dir={folder}", "run.test_splits=[val]"]
         options += [f"run.seed={seed}", f"run.max_epoch={args.epochs}"]
+        options += [f"run.evaluation.choices=[{args.choices}]"] if args.choices else []
         start = time.perf_counter()
         if run("train", ["--cfg-path", "projects/asym/custom.yaml", "--options", *options]):
             sys.exit(f"the run {folder} failed")
@@ -59,28 +60,9 @@ def measure(args: argparse.Namespace, setting: str, seed: int) -> dict:
         metrics = json.loads((checkpoint.parent / "result" / "val.json").read_text())
         measured = {"mean recall": metrics["r_mean"], "seconds": seconds}
         if args.choices:
-            measured["right choices"] = right_choices(checkpoint, args.choices, args.root / "images")
+            measured["right choices"] = metrics["probe"]["people"][args.choices.name]["accuracy"]
         done.write_text(json.dumps(measured))
     return json.loads(done.read_text())
-
-
-def right_choices(checkpoint: Path, choices: Path, images: Path) -> float:
-    """Percent of questions of which "question answer" scores strictly higher than with every wrong answer."""
-    from tqdm import tqdm
-
-    from lavis_asym import load_model
-
-    model = load_model(checkpoint=str(checkpoint))
-    questions: dict = {}
-    for entry in json.loads(choices.read_text()):
-        questions.setdefault(entry["image"], []).append([entry["answer"], *entry["wrong"]])
-        questions[entry["image"]][-1] = [f"{entry['question']} {answer}" for answer in questions[entry["image"]][-1]]
-    right = []
-    for image, own in tqdm(questions.items(), "Choices", unit=" images"):
-        scores = model.similarity([images / image], [text for texts in own for text in texts])[0]
-        for answers in scores.split([len(texts) for texts in own]):
-            right.append(bool((answers[0] > answers[1:]).all()))
-    return 100 * statistics.mean(right)
 
 
 def show(args: argparse.Namespace, results: dict) -> None:

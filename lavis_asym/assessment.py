@@ -19,7 +19,7 @@ from lavis_asym.errors import UserError
 from lavis_asym.evaluation import Truth
 from lavis_asym.evaluation.eccv import EXTRA
 from lavis_asym.evaluation.run_files import SUFFIX, encode
-from lavis_asym.evaluation.words import groups_of
+from lavis_asym.evaluation.words import groups_of, identical
 from lavis_asym.probe import read_choices, run_probe
 from lavis_asym.probe.choices import items_of
 from lavis_asym.report import Pictures, collect, write_report
@@ -67,7 +67,7 @@ def protocol_of(model, dataset: Any, scored: Scored, settings: Settings, /, **mo
         **more,
         "images": len(dataset.image),
         "captions": len(dataset.text),
-        "distinct_captions": len(set(dataset.text)),
+        "distinct_captions": len(set(map(identical, dataset.text))),
         "ties": settings.ties,
         "k_test": scored.k_test,
         "precision": str(next(model.parameters()).dtype).replace("torch.", ""),

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import nn
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 TEXTS = [f"a {colour} bus in a street" for colour in COLOURS]
@@ -15,7 +16,7 @@ def blind(registered):
     numbers = range(len(TEXTS))
     dataset = SimpleNamespace(
         image=[f"{n}.jpg" for n in numbers],
-        text=TEXTS,
+        text=list(TEXTS),
         txt2img={n: n for n in numbers},
         img2txt={n: [n] for n in numbers},
     )
@@ -38,3 +39,13 @@ def test_every_recall_takes_ties_as_the_main_table_does(blind, ties, r1):
     assert found["probe"]["recall"]
     for row in found["probe"]["recall"].values():
         assert row["texts"]["img_r1"] == row["captions"]["img_r1"] == pytest.approx(r1)
+
+
+def test_captions_that_say_the_same_are_not_distinct(blind):
+    from lavis_asym.assessment import Settings, protocol_of
+    from lavis_asym.scorers import Scored
+
+    blind.dataset.text[1:4] = ["a red bus", "A red-bus .", "a  red bus"]
+    scores = np.zeros((len(TEXTS),) * 2, np.float32)
+    protocol = protocol_of(nn.Linear(1, 1), blind.dataset, Scored(scores, scores.T, 0), Settings())
+    assert (protocol["captions"], protocol["distinct_captions"]) == (6, 4)

@@ -7,7 +7,7 @@ from lavis_asym.asymmetry import join, rearrange, replace, shorten
 from lavis_asym.asymmetry.draws import by_weight, shuffled
 from lavis_asym.asymmetry.parse import Context, content_words
 from lavis_asym.asymmetry.policy import read_policy
-from lavis_asym.asymmetry.text import clean, compare, normalise, words
+from lavis_asym.asymmetry.text import clean, normalise, words
 
 TEXT_OPERATORS = {
     function.__name__: function
@@ -31,11 +31,6 @@ class Sample(NamedTuple):
     operator: str  # "given" where people wrote the text
     sources: Tuple[str, ...]  # the captions that it was made from; a positive is true where all of them are
     base: str = ""  # the text that the operator changed
-
-    @property
-    def changes(self) -> Tuple[Tuple[str, str], ...]:
-        """What was changed in `base`, as (old words, new words)."""
-        return tuple((old.strip(), new.strip()) for old, new in compare(self.base, self.text) if old != new)
 
 
 class AsymmetrySamples(NamedTuple):
@@ -124,10 +119,10 @@ class SampleBuilder:
         poor = None  # the first that leaves half of the content words or less: many an image fits it
         for kind in by_weight(kinds, rng):
             for name in by_weight(self.policy.operators[kind], rng):
-                context.sources = (caption,)
-                text = TEXT_OPERATORS[name](caption, rng, context)
+                made = TEXT_OPERATORS[name](caption, rng, context)
+                text, sources = made if kind == "III" else (made, (caption,))
                 if text and normalise(text) not in taken and content_words(text) <= context.words:
-                    sample = Sample(text, kind, name, context.sources, base)
+                    sample = Sample(text, kind, name, sources, base)
                     if len(content_words(text)) > telling:
                         return sample
                     poor = poor or sample

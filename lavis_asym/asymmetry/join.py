@@ -2,7 +2,7 @@
 
 import random
 from functools import lru_cache
-from typing import AbstractSet, FrozenSet, Optional
+from typing import AbstractSet, FrozenSet, Optional, Tuple
 
 from lavis_asym.asymmetry.lexicon import lexicon
 from lavis_asym.asymmetry.parse import PARSES_KEPT, Context, content_words, parse
@@ -13,15 +13,16 @@ THIRD = 0.25  # how often a third caption is joined
 CONNECTORS = (". ", ", and ")
 
 
-def join(caption: str, rng: random.Random, context: Context) -> Optional[str]:
-    """The caption with one or two others that say something else, as two sentences or one, within `context.max_words`.
+def join(caption: str, rng: random.Random, context: Context) -> Tuple[Optional[str], Tuple[str, ...]]:
+    """The caption with one or two others that say something else, as two sentences or one, within `context.max_words`,
+    and the captions that it was made from; None where there is no such other.
 
     Taken first are captions of which neither says all that the other says, then those that add something, then those
     that only say it in other words; near-duplicates are none of these.
     """
     sources, text = [caption], clean(caption)
     if not words(text):
-        return None
+        return None, (caption,)
     for _ in range(2 if rng.random() < THIRD else 1):
         room = context.max_words - len(words(text)) - 1
         others = [c for c in dict.fromkeys(context.captions) if c not in sources and 0 < len(words(c)) <= room]
@@ -34,10 +35,7 @@ def join(caption: str, rng: random.Random, context: Context) -> Optional[str]:
             break
         sources.append(rng.choice(fitting))
         text = _joined(text, sources[-1], rng)
-    if len(sources) == 1:
-        return None
-    context.sources = tuple(sources)
-    return text
+    return text if len(sources) > 1 else None, tuple(sources)
 
 
 def _tell_apart(one: FrozenSet[str], other: FrozenSet[str]) -> bool:

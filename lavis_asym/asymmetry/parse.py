@@ -172,7 +172,7 @@ def content_words(text: str) -> Set[str]:
 class Mentions(NamedTuple):
     """What captions name."""
 
-    words: FrozenSet[str]
+    words: FrozenSet[str]  # hyphenated ones whole and in parts
     phrases: FrozenSet[str]  # the words, and runs of them as long as a known phrase
     implied: FrozenSet[str]  # all words that can be true of the things named
     scenes: FrozenSet[str]  # of the things named
@@ -182,14 +182,15 @@ class Mentions(NamedTuple):
 def mentions(caption: str) -> Mentions:
     """What one caption names."""
     known = lexicon()
-    sequence = words(caption.replace("-", " - "))
-    phrases = set(sequence)
-    for position, word in enumerate(sequence):
+    apart = words(caption.replace("-", " - "))
+    named = {*words(caption), *apart}
+    phrases = set(named)
+    for position, word in enumerate(apart):
         for length in known.lengths.get(word, ()):
-            phrases.add(" ".join(sequence[position : position + length]))
+            phrases.add(" ".join(apart[position : position + length]))
     concepts = [concept for phrase in phrases for concept in known.concepts_of.get(phrase, ())]
     return Mentions(
-        frozenset(sequence),
+        frozenset(named),
         frozenset(phrases),
         frozenset().union(*(concept.words for concept in concepts)),
         frozenset().union(*(concept.scenes for concept in concepts)),
@@ -202,14 +203,11 @@ class Context:
     Args:
         captions: all captions of the image, the one at hand among them.
         max_words: of a joined text.
-    Attributes:
-        sources: what `join` reports: the captions that its text was made from.
     """
 
     def __init__(self, captions: Sequence[str], max_words: int = 40):
         self.captions = tuple(captions)
         self.max_words = max_words
-        self.sources: Tuple[str, ...] = ()
         every = zip(*map(mentions, self.captions))
         self.words, self.phrases, self.implied, self.scenes = (frozenset().union(*own) for own in every)
 

@@ -3,7 +3,7 @@
 import re
 from difflib import SequenceMatcher
 from functools import lru_cache
-from typing import Tuple
+from typing import Callable, List, Sequence, Tuple
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _TOKEN = re.compile(r"\s*(?:[^\W_]+(?:['’-][^\W_]+)*|[\W_])")
@@ -26,8 +26,9 @@ def words(text: str) -> Tuple[str, ...]:
 
 @lru_cache(maxsize=KEPT)
 def normalise(text: str) -> str:
-    """The form under which two texts count as the same: lower-cased words joined by one space."""
-    return " ".join(words(text)) or text.strip().lower()
+    """The form under which two texts count as the same: they differ at most in case, punctuation, hyphens among it, and
+    white space. `evaluation.words.identical`, by which a report counts texts that say the same, is the same form."""
+    return " ".join(words(text.replace("’", "'").replace("-", " "))) or text.strip().lower()
 
 
 def in_case(word: str, like: str) -> str:
@@ -35,7 +36,7 @@ def in_case(word: str, like: str) -> str:
     return word[:1].upper() + word[1:] if like[:1].isupper() else word
 
 
-def compare(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
+def diff(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
     """Two texts side by side, as (old piece, new piece), each with its white space: equal where the texts agree, one of
     them "" where words were added or dropped."""
     if after.startswith(before):
@@ -43,3 +44,14 @@ def compare(before: str, after: str) -> Tuple[Tuple[str, str], ...]:
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     steps = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return tuple(("".join(old[a:b]), "".join(new[c:d])) for _, a, b, c, d in steps)
+
+
+def marked(before: str, after: str, marks: Sequence[str], escape: Callable[[str], str] = str) -> str:
+    """`after`, with the words that `before` alone has, and those that came in, in their marks: two formats with {}."""
+    pieces: List[str] = []
+    for pair in diff(before, after):
+        if pair[0] == pair[1]:
+            pieces.append(escape(pair[0]))
+        else:
+            pieces += [" " + mark.format(escape(piece.strip())) for mark, piece in zip(marks, pair) if piece]
+    return "".join(pieces).strip()

@@ -7,11 +7,12 @@ from typing import Optional, Sequence
 from PIL import Image
 
 from lavis_asym.asymmetry import Sample
-from lavis_asym.asymmetry.text import clean, compare
+from lavis_asym.asymmetry.text import clean, marked
 from lavis_asym.errors import UserError
 from lavis_asym.report.document import FOOT, head, photo_uri
 
 LONGEST_SIDE = 320
+MARKS = ("<del>{}</del>", "<ins>{}</ins>")
 STYLE = """
 section { display: flex; gap: 1.2em; padding: 1.2em 0; border-top: 1px solid var(--line); }
 figure { flex: 0 0 220px; } figure img { width: 220px; border-radius: 4px; }
@@ -56,15 +57,9 @@ def _section(item, images: Optional[Path]) -> str:
 
 
 def _row(role: str, sample: Sample) -> str:
-    pieces = []
-    for pair in compare(sample.base, sample.text):
-        if pair[0] == pair[1]:
-            pieces.append(html.escape(pair[0]))
-        else:
-            marks = zip(("del", "ins"), pair)
-            pieces += [f" <{tag}>{html.escape(words.strip())}</{tag}>" for tag, words in marks if words]
+    text = marked(sample.base, sample.text, MARKS, html.escape)
     kind = f'<span class="{sample.type}"><b>{sample.type}</b></span>'
-    return f"<tr><td>{kind} {role}<td>{html.escape(sample.operator)}<td>{''.join(pieces).strip()}\n"
+    return f"<tr><td>{kind} {role}<td>{html.escape(sample.operator)}<td>{text}\n"
 
 
 def _photo(path: Path) -> str:

@@ -31,7 +31,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import yaml
 
 from lavis_asym.asymmetry import AsymmetrySamples, Sample, SampleBuilder
-from lavis_asym.asymmetry.text import clean, compare
+from lavis_asym.asymmetry.text import clean, marked
 from lavis_asym.cli.page import write_page
 from lavis_asym.data.layout import Record, read_records
 from lavis_asym.errors import UserError
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     for item in shown:
         print(f"\n{item.image}\n{'caption':{INDENT}}{clean(item.caption)}")
         for role, sample in item.rows:
-            print(f"{role:13}{sample.type:5}{sample.operator:18}{_marked(sample, marks)}")
+            print(f"{role:13}{sample.type:5}{sample.operator:18}{marked(sample.base, sample.text, marks)}")
     operators = Counter(sample.operator for item in shown for _, sample in item.rows)
     print("\n" + ", ".join(f"{name} {count}" for name, count in operators.most_common()))
     if arguments.html:
@@ -105,16 +105,6 @@ def _rows(samples: AsymmetrySamples) -> List[Tuple[str, Sample]]:
         rows.append(("positive", positive))
         rows += [("its negative", sample) for sample in samples.positive_negatives[number : number + 1]]
     return rows
-
-
-def _marked(sample: Sample, marks: Sequence[str]) -> str:
-    pieces: List[str] = []
-    for pair in compare(sample.base, sample.text):
-        if pair[0] == pair[1]:
-            pieces.append(pair[0])
-        else:
-            pieces += [" " + mark.format(words.strip()) for mark, words in zip(marks, pair) if words]
-    return "".join(pieces).strip()
 
 
 def _policy(options: Sequence[str]) -> Dict[str, Any]:

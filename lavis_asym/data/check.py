@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 from tqdm import tqdm
 
+from lavis_asym.asymmetry import normalise
 from lavis_asym.data.fields import check_content, check_seal, content_hash, decode_text, sample_key
 from lavis_asym.data.processes import in_processes
 from lavis_asym.data.shards import (
@@ -169,8 +170,8 @@ def _add(contents: Contents, number: int, image: str, record: Any) -> None:
     contents.keys.append(number)
     contents.images.append(int(image[:16], 16))
     contents.ids.append(_hash(record.image_id))
-    for caption in dict.fromkeys(record.captions):
-        contents.captions.append(_hash(" ".join(caption.lower().split())))
+    for caption in dict.fromkeys(map(normalise, record.captions)):
+        contents.captions.append(_hash(caption))
         contents.caption_owners.append(number)
 
 

@@ -1,6 +1,6 @@
 """Recall by the length of the query's text: whether short and long captions find their photo alike."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
@@ -14,16 +14,14 @@ BINS = 5
 def recall_by_length(
     ranks: Ranks,
     lengths: np.ndarray,
-    bounds: Optional[Sequence[int]] = None,
     image: Optional[np.ndarray] = None,
     ties: str = "against",
 ) -> List[Dict[str, Any]]:
-    """Text-to-image recall of the queries of each range of lengths.
+    """Text-to-image recall of the queries of each quintile of lengths.
 
     Args:
         ranks: of the Q queries.
         lengths: Q int, words of each query.
-        bounds: the greatest length of every bin but the last; None takes the quintiles of `lengths`.
         image: Q int, the image of each query; adds the 95% intervals `img_r1_interval` ... `img_r10_interval`,
             None where there are too few images.
         ties: see `evaluation.ranks`.
@@ -38,9 +36,8 @@ def recall_by_length(
         raise ValueError(f"{len(ranks.ahead)} ranks but {len(lengths)} lengths")
     if not len(lengths):
         return []
-    if bounds is None:
-        bounds = np.sort(lengths)[np.arange(1, BINS) * (len(lengths) - 1) // BINS]
-    bins = np.searchsorted(np.unique(bounds), lengths)  # B bounds -> bins 0 to B; a bound belongs to the bin it ends
+    bounds = np.unique(np.sort(lengths)[np.arange(1, BINS) * (len(lengths) - 1) // BINS])
+    bins = np.searchsorted(bounds, lengths)  # B bounds -> bins 0 to B; a bound belongs to the bin it ends
     rows = []
     for number in np.unique(bins):
         own = np.flatnonzero(bins == number)

@@ -7,15 +7,15 @@ from lavis_asym.evaluation.run_files import DIRECTIONS, Run
 from lavis_asym.evaluation.top import Top
 
 
-def trec_run(run: Run, direction: str, tag: str = "lavis-asym") -> str:
-    """The lists of one of DIRECTIONS as `trec_eval` reads them: `QUERY Q0 CANDIDATE RANK SCORE TAG`.
+def trec_run(run: Run, direction: str) -> str:
+    """The lists of one of DIRECTIONS as `trec_eval` reads them: `QUERY Q0 CANDIDATE RANK SCORE lavis-asym`.
 
     Scores are places counted down, as trec_eval sorts by them anew and breaks ties its own way.
     """
     queries, gallery, top = _trec_side(run, direction)
     k = top.candidates.shape[1]
     return "".join(
-        f"{query} Q0 {gallery[candidate]} {place + 1} {k - place} {tag}\n"
+        f"{query} Q0 {gallery[candidate]} {place + 1} {k - place} lavis-asym\n"
         for query, row in zip(queries, top.candidates.tolist())
         for place, candidate in enumerate(row)
     )

@@ -96,11 +96,6 @@ class Truth(NamedTuple):
             raise ValueError(f"text {text}: of image {owner[text]} in txt2img, but of image {images[text]} in img2txt")
         return cls(texts, Ragged.of_ones(owner))
 
-    @classmethod
-    def of_owners(cls, owner: np.ndarray, images: int) -> "Truth":
-        """Of texts with one image each: M int64, and the number of images."""
-        return cls(Ragged.of_pairs(owner, np.arange(len(owner)), images), Ragged.of_ones(owner))
-
     def with_groups(self, groups: np.ndarray) -> "Truth":
         """Texts that say the same are right for the images of all of them.
 

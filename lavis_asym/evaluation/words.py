@@ -21,7 +21,7 @@ def words_of(text: str) -> List[str]:
 
 def identical(text: str) -> str:
     """What two texts share if they differ at most in case, punctuation and white space."""
-    return " ".join(words_of(text)) or text
+    return " ".join(words_of(text)) or text.strip().lower()
 
 
 def near_identical(text: str) -> str:

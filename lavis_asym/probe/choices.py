@@ -7,8 +7,9 @@ SugarCrepe (arXiv 2306.14610) has one file a category (`replace_obj.json`, `swap
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from lavis_asym.asymmetry import normalise
 from lavis_asym.asymmetry.text import clean
@@ -70,10 +71,13 @@ def photo_key(name: str) -> str:
 
 
 def items_of(choices: Sequence[Choice], images: Sequence[str]) -> List[Item]:
-    """The choices whose photo is in the gallery."""
-    place: Dict[str, int] = {photo_key(name): i for i, name in enumerate(images)}
-    keyed = ((place.get(photo_key(choice.image)), choice) for choice in choices)
-    return [Item(image, choice.true, choice.wrong) for image, choice in keyed if image is not None]
+    """The choices whose photo is in the gallery: by its name, else by a key that is one photo's alone."""
+    keys = list(map(photo_key, images))
+    count = Counter(keys)
+    by_key = {key: i for i, key in enumerate(keys) if count[key] == 1}
+    by_name = {name: i for i, name in enumerate(images)}
+    found = ((by_name.get(choice.image, by_key.get(photo_key(choice.image))), choice) for choice in choices)
+    return [Item(image, choice.true, choice.wrong) for image, choice in found if image is not None]
 
 
 def _choice(where: str, record: Any) -> List[Choice]:

@@ -1,5 +1,6 @@
 """The asymmetry probe: what a model makes of texts that say less, more, or something false."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set
 
@@ -63,7 +64,8 @@ def run_probe(
          "operators": {operator: {"trained": bool, ITEM}},
          "operators_mean": {"trained", "held_out", and "own" for those that no policy trains on, the same in every run:
                 {"operators": int, ITEM over all their items}},
-         "people": {file's name: {"not_in_gallery": int, ITEM, "karpathy_train": {ITEM} where there are such items}}}
+         "people": {file's name, or its path where another has that name: {"not_in_gallery": int, ITEM,
+                "karpathy_train": {ITEM} where there are such items}}}
         with ITEM: "items": int, "chance", "accuracy": the true text scores strictly above all wrong ones,
                 "interval": its 95% interval, from images resampled with all their items, or null of too few,
                 "text_only": what a classifier of words reaches without the photo, or null,
@@ -76,7 +78,8 @@ def run_probe(
     if len(images) != len(captions):
         raise ValueError(f"{len(images)} images but captions of {len(captions)}")
     trained = _trained(policy)
-    people = {Path(path).name: read_choices(path) for path in choices}
+    named = Counter(Path(path).name for path in choices)
+    people = {str(path) if named[Path(path).name] > 1 else Path(path).name: read_choices(path) for path in choices}
     seen = frozenset(map(photo_key, read_karpathy_train(karpathy))) if karpathy else frozenset()
     found = {name: _in_gallery(name, own, images) for name, own in people.items()}
 

@@ -21,7 +21,8 @@ def run_bytes(lift, images=60, names="photo{}.jpg", fold=None, **changes):
     scores[owner, np.arange(len(owner))] += lift
     protocol = {**PROTOCOL, "weights": f"{lift:.6f}", **changes}
     ids = [names.format(i) for i in range(images)]
-    return encode(make_run(scores, scores.T, Truth.of_owners(owner, images), ids, protocol, Protocol("t", None, fold)))
+    truth = Truth.from_maps(owner, np.arange(2 * images).reshape(images, 2))
+    return encode(make_run(scores, scores.T, truth, ids, protocol, Protocol("t", None, fold)))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lavis_asym.evaluation.run_files import encode
 @pytest.fixture
 def run_file(tmp_path):
     """Ten images with a caption each; every score is equal."""
-    scores, truth = np.zeros((10, 10)), Truth.of_owners(np.arange(10), 10)
+    scores, truth = np.zeros((10, 10)), Truth.from_maps(range(10), [[k] for k in range(10)])
     names, path = [f"{k}.jpg" for k in range(10)], tmp_path / "val.run.json.gz"
     path.write_bytes(encode(make_run(scores, scores.T, truth, names, {"name": "custom"}, PROTOCOLS["custom"])))
     return str(path)

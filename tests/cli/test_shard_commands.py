@@ -90,7 +90,7 @@ def test_check_writes_nothing_into_a_folder_that_is_none_of_shards(tmp_path, cap
 def test_captions_of_several_images_are_counted(scenes_root, tmp_path, capsys):
     for name in ("train", "val"):
         records = json.loads((scenes_root / f"{name}.json").read_text())
-        same = [{**r, "caption": "the same" if name == "train" else ["the same", "Another."]} for r in records]
+        same = [{**r, "caption": "the same" if name == "train" else ["The same!", "Another."]} for r in records]
         (tmp_path / f"{name}.json").write_text(json.dumps(same))
     (tmp_path / "images").symlink_to(scenes_root / "images")
     assert main(["pack", "custom", str(tmp_path), "--out", str(tmp_path / "a"), "--processes", "1"]) == 0

@@ -4,6 +4,8 @@ from itertools import permutations
 
 import numpy as np
 
+from lavis_asym.evaluation import Truth
+
 
 def id_maps(captions_per_image):
     """LAVIS's two maps for images with these numbers of captions."""
@@ -12,6 +14,11 @@ def id_maps(captions_per_image):
         img2txt[image] = list(range(len(txt2img), len(txt2img) + count))
         txt2img.update({text: image for text in img2txt[image]})
     return txt2img, img2txt
+
+
+def of_owners(owner, images):
+    """The truth of texts with one image each: M ints, and the number of images."""
+    return Truth.from_maps(owner, [np.flatnonzero(np.equal(owner, image)) for image in range(images)])
 
 
 def worth(row, right):

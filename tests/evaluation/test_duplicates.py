@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from oracles import of_owners
 
+from lavis_asym.asymmetry import normalise
 from lavis_asym.evaluation.duplicates import metrics_with_duplicates
 from lavis_asym.evaluation.metrics import metrics_of_ranks
 from lavis_asym.evaluation.ranks import rank_queries
-from lavis_asym.evaluation.truth import Truth
 from lavis_asym.evaluation.words import groups_of, identical, near_identical, words_of
 
 
@@ -44,6 +47,13 @@ def test_what_differs_stays_apart(one, other):
     assert near_identical(one) != near_identical(other)
 
 
+@example("A man’s T-shirt")
+@example(" ?! ")
+@given(st.text(alphabet="aBÉ1’'-_. \n"))
+def test_training_and_the_report_have_one_form_of_what_says_the_same(text):
+    assert normalise(text) == identical(text)
+
+
 def test_groups_are_numbered_in_order_of_appearance():
     texts = ["A dog.", "a cat", "a  dog", "the dog", "A cat!"]
     assert groups_of(texts).tolist() == [0, 1, 0, 2, 1] and groups_of(texts).dtype == np.int64
@@ -60,7 +70,7 @@ def test_groups_refine_each_other():
 
 def test_section_counts_and_metrics():
     texts = ["a dog", "A dog!", "the dog", "one cat", "one cat", "a bird"]
-    truth = Truth.of_owners(np.array([0, 1, 2, 2, 2, 3]), 4)
+    truth = of_owners(np.array([0, 1, 2, 2, 2, 3]), 4)
     scores = np.random.default_rng(1).random((4, 6))
     section = metrics_with_duplicates(scores, scores.T, texts, truth)
     assert {name: (of["texts"], of["groups"]) for name, of in section.items()} == {"identical": (2, 1), "near": (3, 1)}
@@ -77,7 +87,7 @@ def test_section_counts_and_metrics():
 
 def test_without_duplicates_nothing_changes_and_with_them_nothing_falls():
     rng = np.random.default_rng(2)
-    truth, scores = Truth.of_owners(np.repeat(np.arange(10), 3), 10), rng.random((10, 30))
+    truth, scores = of_owners(np.repeat(np.arange(10), 3), 10), rng.random((10, 30))
     plain = metrics_of_ranks(rank_queries(scores, truth.texts), rank_queries(scores.T, truth.images), "against")
     distinct = metrics_with_duplicates(scores, scores.T, [f"w{i}" for i in range(30)], truth)
     assert all(of["metrics"] == plain and of["texts"] == of["groups"] == 0 for of in distinct.values())
@@ -87,6 +97,6 @@ def test_without_duplicates_nothing_changes_and_with_them_nothing_falls():
 
 
 def test_a_constant_matrix_gains_nothing_from_duplicates():
-    truth = Truth.of_owners(np.arange(40), 40)
+    truth = of_owners(np.arange(40), 40)
     section = metrics_with_duplicates(np.zeros((40, 40)), np.zeros((40, 40)), ["a dog", "a cat"] * 20, truth)
     assert section["identical"]["texts"] == 40 and section["identical"]["metrics"]["rsum"] == 0

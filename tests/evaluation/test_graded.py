@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from oracles import of_owners
 
 from lavis_asym.evaluation.caption_similarity import RougeL
 from lavis_asym.evaluation.graded import graded_metrics, ndcg
-from lavis_asym.evaluation.truth import Truth
 
 TEXTS = ["A dog runs.", "a dog runs", "The dog is running!", "two red cars", "red cars", "a blue car on the road",
          "a man and a dog", "A man walks his dog", "people on a road", "a road"]  # fmt: skip
-TRUTH = Truth.of_owners(np.repeat(np.arange(5), 2), 5)
+TRUTH = of_owners(np.repeat(np.arange(5), 2), 5)
 
 
 @pytest.mark.parametrize("candidates", [3, 25, 26, 200])
@@ -92,4 +92,4 @@ def test_scores_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="5 images and 10 texts"):
         graded_metrics(np.zeros((5, 9)), np.zeros((9, 5)), TEXTS, TRUTH)
     with pytest.raises(ValueError, match="image 1 has no text"):
-        graded_metrics(np.zeros((2, 1)), np.zeros((1, 2)), ["a dog"], Truth.of_owners(np.array([0]), 2))
+        graded_metrics(np.zeros((2, 1)), np.zeros((1, 2)), ["a dog"], of_owners(np.array([0]), 2))

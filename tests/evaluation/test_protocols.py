@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracles import distinct_scores, id_maps
+from oracles import distinct_scores, id_maps, of_owners
 
 from lavis_asym.evaluation import TIES, Truth, metrics_of_ranks, rank_queries, retrieval_metrics
 from lavis_asym.evaluation.protocols import PROTOCOLS, Protocol, galleries, protocol_line, rank_gallery
@@ -18,7 +18,7 @@ def test_folds_by_hand():
             [9.0, 9.0, 4.0, 5.0],  # image 3: first
         ]
     )
-    truth = Truth.of_owners(np.arange(4), 4)
+    truth = of_owners(np.arange(4), 4)
     metrics = rank_gallery(scores, scores.T, truth, Protocol("tiny", 4, 2)).metrics()
     assert metrics["txt_r1"] == (50 + 100) / 2  # image 0 fails in the first fold
     assert metrics["img_r1"] == (100 + 50) / 2  # text 2 finds image 3 in the second fold, all others their own
@@ -42,7 +42,7 @@ def test_folds_are_the_mean_of_their_own_matrices(ties, shuffled):
         own_owner = owner[texts] - start
         img2txt = [np.flatnonzero(own_owner == i) for i in range(10)]
         folds.append(retrieval_metrics(own, own.T, own_owner, img2txt, ties))
-    found = rank_gallery(scores, scores.T, Truth.of_owners(owner, 30), Protocol("tiny", None, 10)).metrics(ties)
+    found = rank_gallery(scores, scores.T, of_owners(owner, 30), Protocol("tiny", None, 10)).metrics(ties)
     assert found == pytest.approx({name: np.mean([fold[name] for fold in folds]) for name in found})
 
 
@@ -57,7 +57,7 @@ def test_a_whole_gallery_is_ranked_without_copies_and_as_retrieval_metrics_does(
 
 def test_texts_that_say_the_same_are_right_within_their_fold():
     scores = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    truth, groups = Truth.of_owners(np.arange(4), 4), np.array([7, 7, 7, 3])
+    truth, groups = of_owners(np.arange(4), 4), np.array([7, 7, 7, 3])
     plain = rank_gallery(scores, scores.T, truth, Protocol("tiny", 4, 2))
     same = rank_gallery(scores, scores.T, truth, Protocol("tiny", 4, 2), groups)
     assert plain.metrics()["txt_r1"] == 50 and same.metrics()["txt_r1"] == same.metrics()["img_r1"] == 100
@@ -76,7 +76,7 @@ def test_texts_that_say_the_same_are_right_within_their_fold():
 )
 def test_a_gallery_of_another_size_is_refused(protocol, problem):
     with pytest.raises(ValueError, match=problem):
-        rank_gallery(np.eye(3), np.eye(3), Truth.of_owners(np.arange(3), 3), protocol)
+        rank_gallery(np.eye(3), np.eye(3), of_owners(np.arange(3), 3), protocol)
 
 
 def test_the_literature_protocols():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import distinct_scores, id_maps, worth
+from oracles import distinct_scores, id_maps, of_owners, worth
 
 from lavis_asym.evaluation import TIES, Ragged, Truth, retrieval_metrics
 from lavis_asym.evaluation.protocols import Protocol, rank_gallery
@@ -24,7 +24,7 @@ def random_scores(seed=0, images=20, levels=9):
     scores = rng.integers(0, levels, (images, len(owner))).astype(np.float32) / 7
     for value in (np.nan, np.inf, -np.inf):
         scores[rng.random(scores.shape) < 0.05] = value
-    return scores, Truth.of_owners(owner, images)
+    return scores, of_owners(owner, images)
 
 
 def a_run(scores, truth, protocol=FOLDS, k=12):
@@ -53,7 +53,7 @@ def test_scored_again_without_the_model(protocol, ties):
 
 def test_float32_scores_come_back_exactly_and_in_place():
     scores = np.random.default_rng(0).standard_normal((20, 60)).astype(np.float32)
-    back = decode(encode(a_run(scores, Truth.of_owners(np.arange(60) // 3, 20))), "")
+    back = decode(encode(a_run(scores, of_owners(np.arange(60) // 3, 20))), "")
     for queries, top in ((scores, back.texts_found), (scores.T, back.images_found)):
         listed = np.take_along_axis(queries, top.candidates, axis=1)
         assert np.array_equal(top.scores.astype(np.float32), listed) and (np.diff(listed) <= 0).all()
@@ -129,7 +129,7 @@ def changed(run, path, value):
 )
 def test_a_broken_file_is_named_with_its_key(path, value, problem):
     scores = distinct_scores(np.random.default_rng(0), id_maps([3] * 20)[0], 20)
-    run = a_run(scores, Truth.of_owners(np.arange(60) // 3, 20), Protocol("custom"))
+    run = a_run(scores, of_owners(np.arange(60) // 3, 20), Protocol("custom"))
     with pytest.raises(ValueError, match=f"val.run.json.gz: .*{problem}"):
         decode(changed(run, path, value), "val.run.json.gz")
 
@@ -142,7 +142,7 @@ def test_other_files_are_no_run_files(content):
 
 def test_trec():
     scores = np.array([[3.0, np.nan, 1.0], [2.0, 0.0, 5.0]])
-    run = make_run(scores, scores.T, Truth.of_owners(np.array([0, 0, 1]), 2), ["a b.jpg", "c%.jpg"], {}, k=2)
+    run = make_run(scores, scores.T, of_owners(np.array([0, 0, 1]), 2), ["a b.jpg", "c%.jpg"], {}, k=2)
     assert trec_run(run, "image_to_text") == (
         "a%20b.jpg Q0 a%20b.jpg#0 1 2 lavis-asym\na%20b.jpg Q0 c%25.jpg#0 2 1 lavis-asym\n"
         "c%25.jpg Q0 c%25.jpg#0 1 2 lavis-asym\nc%25.jpg Q0 a%20b.jpg#0 2 1 lavis-asym\n"

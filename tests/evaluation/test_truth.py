@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import of_owners
 
 from lavis_asym.evaluation import Ragged, Truth
 
@@ -56,7 +57,7 @@ def test_maps_that_contradict_each_other(txt2img, img2txt, problem):
 @given(owners, st.data())
 def test_groups_against_a_loop(owner, data):
     groups = data.draw(st.lists(st.integers(-2, 3), min_size=len(owner), max_size=len(owner)))
-    truth = Truth.of_owners(np.array(owner), max(owner) + 1).with_groups(np.array(groups))
+    truth = of_owners(np.array(owner), max(owner) + 1).with_groups(np.array(groups))
     expected = {
         (owner[other], text)
         for text in range(len(owner))
@@ -69,7 +70,7 @@ def test_groups_against_a_loop(owner, data):
 
 @given(owners, st.data())
 def test_gallery_of_some_images(owner, data):
-    whole = Truth.of_owners(np.array(owner), max(owner) + 1)
+    whole = of_owners(np.array(owner), max(owner) + 1)
     images = data.draw(st.lists(st.integers(0, max(owner)), unique=True, min_size=1))
     part, texts = whole.of_images(np.array(images))
     assert texts.tolist() == [t for t, image in enumerate(owner) if image in images]

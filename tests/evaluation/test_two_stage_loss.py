@@ -1,8 +1,8 @@
 """The loss of two stages, against scores where it is known."""
 
 import numpy as np
+from oracles import of_owners
 
-from lavis_asym.evaluation.truth import Truth
 from lavis_asym.evaluation.two_stage import two_stage_loss
 
 
@@ -10,7 +10,7 @@ def test_a_right_pair_that_the_first_stage_misses_is_a_loss():
     exact = np.eye(4) + 0.1 * np.arange(16).reshape(4, 4) / 16
     staged = exact.copy()
     staged[2, 2] = -4.0  # not among the candidates
-    truth = Truth.of_owners(np.arange(4), 4)
+    truth = of_owners(np.arange(4), 4)
     every = np.arange(4)
     loss = two_stage_loss(staged, every, exact, every, exact, truth)
     assert loss["images"] == loss["texts"] == 4

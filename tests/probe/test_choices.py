@@ -70,6 +70,14 @@ def test_photos_are_found_by_coco_number_or_by_name():
     assert items_of(choices, ["x.jpg", "val2014/COCO_val2014_000000085329.jpg"]) == [Item(1, "t", ("w",))]
 
 
+def test_photos_of_one_name_in_two_folders_are_told_apart():
+    gallery = ["cats/001.jpg", "dogs/001.jpg", "002.jpg"]
+    names = ("cats/001.jpg", "dogs/001.jpg", "001.jpg", "images/002.jpg", "birds/001.jpg")
+    assert [item.image for item in items_of([Choice(name, "t", ("w",)) for name in names], gallery)] == [0, 1, 2]
+    bare = items_of([Choice("cats/001.jpg", "t", ("w",)), Choice("001.jpg", "t", ("w",))], ["001.jpg", "dogs/001.jpg"])
+    assert [item.image for item in bare] == [0], "either photo may be cats/001.jpg, or neither"
+
+
 def test_karpathy_train(written):
     splits = ("train", "restval", "val", "test")
     path = written({"images": [{"filename": f"{split}.jpg", "split": split} for split in splits]})

@@ -64,6 +64,14 @@ def test_an_oracle_and_choices_counted_by_hand(choices):
     assert json.loads(json.dumps(probe)) == probe
 
 
+def test_files_of_one_name_in_two_folders_are_both_read(choices, tmp_path):
+    other = tmp_path / "other" / choices.name
+    other.parent.mkdir()
+    other.write_text(json.dumps(json.loads(choices.read_text())[:1]))
+    people = run_probe(overlap, IMAGES, CAPTIONS, choices=[choices, other])["people"]
+    assert {name: row["items"] for name, row in people.items()} == {str(choices): 4, str(other): 1}
+
+
 @pytest.mark.parametrize("blind", [constant, not_a_number])
 def test_a_model_that_sees_nothing_gets_nothing(blind, choices):
     probe = run_probe(blind, IMAGES, CAPTIONS, choices=[choices])

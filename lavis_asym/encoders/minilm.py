@@ -1,5 +1,6 @@
 """all-MiniLM-L6-v2 (Apache-2.0): contextual vectors of a text's word pieces, without the special tokens."""
 
+import logging
 from typing import List
 
 import torch
@@ -25,18 +26,21 @@ class MiniLM(TextEncoder):
     def __init__(self):
         super().__init__()
         paths = [packaged_file(PACKAGE, relative, sha256) for relative, sha256 in SHA256.items()]
-        from transformers import BertModel, BertTokenizerFast, logging
+        from transformers import BertModel, BertTokenizerFast
+        from transformers.utils.logging import get_verbosity, set_verbosity, set_verbosity_error
 
-        folder, verbosity = str(paths[0].parent), logging.get_verbosity()
-        logging.set_verbosity_error()  # of the pooler, whose weights are left out on purpose
+        folder, verbosity = str(paths[0].parent), get_verbosity()
+        set_verbosity_error()  # of the pooler, whose weights are left out on purpose
         self.tokenizer = BertTokenizerFast.from_pretrained(folder)
         self.network = freeze(BertModel.from_pretrained(folder, add_pooling_layer=False))
-        logging.set_verbosity(verbosity)
+        set_verbosity(verbosity)
+        self._has_said_cut = False
 
     @torch.no_grad()
     def forward(self, texts: List[str]) -> TextFeatures:
         device = self.network.device
         ids = self.tokenizer(texts, truncation=True, max_length=self.max_tokens + 2)["input_ids"]
+        self._say_cut(texts, ids)
         # [CLS] stands first and [SEP] last and neither is kept, but of a text without word pieces [SEP] is all there is
         lengths = torch.tensor([max(1, len(row) - 2) for row in ids], device=device)
         mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]  # B x L
@@ -50,3 +54,14 @@ class MiniLM(TextEncoder):
             hidden = self.network(padded, attention_mask=attended).last_hidden_state[:, 1 : 1 + mask.shape[1]]
             tokens[block, : hidden.shape[1]] = hidden
         return TextFeatures(tokens, mask)
+
+    def _say_cut(self, texts: List[str], ids: List[List[int]]) -> None:
+        """Once."""
+        for text, row in zip(texts, ids):
+            if self._has_said_cut:
+                return
+            if len(row) == self.max_tokens + 2 and len(self.tokenizer.tokenize(text)) > self.max_tokens:
+                logging.warning(
+                    f"texts are read up to {self.max_tokens} word pieces and no further, as '{text:.60}...'"
+                )
+                self._has_said_cut = True

@@ -42,9 +42,13 @@ def test_minilm_equals_the_published_forward_pass():
     torch.testing.assert_close(encoder(["a red circle"]).tokens[0], hidden, atol=1e-5, rtol=1e-4)
 
 
-def test_long_texts_are_cut():
+def test_long_texts_are_cut(caplog):
     encoder = build_text_encoder("minilm")
+    encoder(["star " * encoder.max_tokens])
+    assert not caplog.messages
     assert encoder(["star " * 500]).mask.sum() == encoder.max_tokens
+    encoder(["moon " * 500])
+    assert len(caplog.messages) == 1 and "64 word pieces" in caplog.text and "star star" in caplog.text
 
 
 def test_other_weights_than_the_published_are_refused(monkeypatch, tmp_path):

@@ -99,8 +99,8 @@ def find_device(name: Optional[str], key: str) -> torch.device:
     gpus = torch.cuda.device_count()
     try:
         device = torch.device(name or ("cuda" if gpus else "cpu"))
-    except RuntimeError as error:
-        raise UserError(f"{key}: {error}") from None
+    except RuntimeError:
+        raise UserError(f"{key}: {name!r} is no device; expected cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise UserError(f"{key}: {name}, but torch finds {gpus} GPUs here; take another device, such as cpu")
     return device

@@ -23,6 +23,7 @@ def main(verb: str, arguments: Optional[List[str]] = None) -> int:
     more = "run.max_epoch=3" if verb == "train" else "model.finetuned=RUN/checkpoint_best.pth run.test_splits=[val]"
     parser = argparse.ArgumentParser(
         prog=f"python -m lavis.{verb}",
+        allow_abbrev=False,
         description="Train a model." if verb == "train" else "Evaluate a checkpoint on run.test_splits.",
         epilog=EPILOG.format(verb=verb, more=more),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,6 +57,7 @@ def quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the loaders' forks
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    warnings.filterwarnings("ignore", message="'pin_memory' argument is set as true")  # LAVIS sets it on CPUs too
 
 
 def _run(args: argparse.Namespace, verb: str) -> None:

@@ -29,6 +29,7 @@ from lavis_asym.models.checkpoint import Training, check_trained_with, read_chec
 from lavis_asym.report import write_scalars
 from lavis_asym.scorers import Scored, scorer
 
+UNTRAINED = Training(None, None, 0)
 SEEDS_A_RUN = 2**20  # more than a run has passes
 
 
@@ -53,12 +54,14 @@ class AsymRetrievalTask(RetrievalTask):
     @classmethod
     def setup_task(cls, cfg):
         task = super().setup_task(cfg)
-        config = OmegaConf.to_container(cfg.config, resolve=True)
-        if cfg.run_cfg.evaluate:
-            weights = cfg.model_cfg.finetuned
-            config = read_checkpoint(weights).get("config") or {} if weights else {}
-            check_trained_with(config, cfg.model_cfg, "model.finetuned")
-        task._training = Training.of(config)
+        if not cfg.run_cfg.evaluate:
+            task._training = Training.of(OmegaConf.to_container(cfg.config, resolve=True))
+        elif cfg.model_cfg.finetuned:
+            checkpoint = read_checkpoint(cfg.model_cfg.finetuned)
+            check_trained_with(checkpoint.get("config") or {}, cfg.model_cfg, "model.finetuned")
+            task._training = Training.of_checkpoint(checkpoint)
+        else:
+            task._training = UNTRAINED
         task._data = ", ".join(cfg.datasets_cfg)
         return task
 
@@ -109,8 +112,8 @@ class AsymRetrievalTask(RetrievalTask):
                     f"run.resume_ckpt_path: {path} was trained on {', '.join(sorted(trained))}, this run's data is "
                     f"{', '.join(sorted(own))}; start from its weights with model.finetuned"
                 )
-            check_trained_with(checkpoint["config"], cfg.model_cfg, "run.resume_ckpt_path")
             model.check_trained_on(checkpoint, path)
+            check_trained_with(checkpoint["config"], cfg.model_cfg, "run.resume_ckpt_path")
             _say_if_trained(checkpoint, cfg.run_cfg)
             self._skip_trained(checkpoint, cfg.run_cfg)
         return model
@@ -150,7 +153,7 @@ class AsymRetrievalTask(RetrievalTask):
             settings = settings._replace(protocol="custom")
         ranked = rank(scored, own.dataset, settings)
         metrics = ranked.metrics(settings.ties)
-        passes = None if self.cfg.evaluate else self._passes(epoch)
+        passes = self._training.passes if self.cfg.evaluate else self._passes(epoch)
         protocol = protocol_of(
             model,
             own.dataset,
@@ -158,7 +161,7 @@ class AsymRetrievalTask(RetrievalTask):
             settings,
             data=self._data,
             split=split_name,
-            epoch="of the checkpoint" if passes is None else passes,
+            epoch=passes,
             selection=self._training.selection,
         )
         tqdm.write(f"\n{protocol_line(protocol)}\n{recall_table(metrics)}\n")
@@ -178,7 +181,7 @@ class AsymRetrievalTask(RetrievalTask):
         """How many passes have trained the weights that a runner calls 2 (the third), "0_iters=12", or "best"."""
         if epoch == "best":
             best = read_checkpoint(str(Path(registry.get_path("output_dir")) / "checkpoint_best.pth"))
-            epoch = best["epoch"] if "epoch" in best else f"iters={best['iters']}"
+            return Training.of_checkpoint(best).passes
         if isinstance(epoch, int):
             return epoch + 1
         return int(epoch.rpartition("=")[2]) // self.cfg.iters_per_inner_epoch

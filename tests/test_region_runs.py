@@ -22,9 +22,11 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def shards(scenes_root, registered, tmp_path_factory):
-    """Packed: images; own, again and small, of files of their own; named, as own by name; wide, shaped as Lite0's."""
+    """Packed: images; encoded, by Lite0; own, again, small, of files of their own; named, as own by name; wide, shaped
+    as Lite0's."""
     folder = tmp_path_factory.mktemp("shards")
     assert command(["pack", "custom", str(scenes_root), "--out", f"{folder}/images", "--shard-samples", "6"]) == 0
+    assert command(["features", f"{folder}/images", "--model-type", "tiny", "--out", f"{folder}/encoded"]) == 0
     for name, shape in {"own": (5, 8), "again": (5, 8), "small": (5, 6), "wide": (49, 1280)}.items():
         (folder / "npy" / name).mkdir(parents=True)
         for number, path in enumerate(sorted((scenes_root / "images").iterdir())):
@@ -104,6 +106,7 @@ def test_a_checkpoint_keeps_the_settings_of_its_model(checkpoint, scenes_root):
     [
         ("train", "own", [], ["regions/npy/", "5 x 8", "efficientnet_lite0/", f"--options {REGIONS}"]),
         ("train", "images", [REGIONS], ["holds images", "datasets.asym_coco.shards", "--npy"]),
+        ("train", "encoded", [REGIONS], ["features of efficientnet_lite0, but model.vision_encoder is regions"]),
         ("train", "own", [REGIONS, "datasets.asym_coco.data_type=images"], ["datasets.asym_coco: has images"]),
         ("train", "again", [REGIONS, "run.resume_ckpt_path={}"], ["checkpoint_best.pth", "--extractor npy/"]),
         ("train", "small", [REGIONS, "model.finetuned={}"], ["5 x 6", "5 x 8", "or train on the former"]),

@@ -152,6 +152,8 @@ def test_a_protocol_of_another_size_is_refused(trained, scenes_root, storage, ca
 def test_evaluate_says_when_nothing_was_trained(scenes_root, storage, capfd):
     assert run("evaluate", CUSTOM, *options(scenes_root, storage)) == 0
     assert "model.finetuned is not set" in capfd.readouterr().err
+    protocol = results()[1]["val"]["protocol"]
+    assert (protocol["epoch"], protocol["selection"]) == (0, None)
 
 
 def test_a_checkpoint_of_a_run_loads_by_name(trained, scenes_root):

@@ -143,7 +143,7 @@ def _evaluated(arguments: argparse.Namespace):
         data=(arguments.root or arguments.shards).resolve().name,
         split=arguments.split,
         model=arguments.model,
-        epoch="of the checkpoint" if arguments.checkpoint else None,
+        epoch=training.passes,
         selection=training.selection,
     )
     result = assess(own, scored, rank(scored, dataset, settings), protocol, settings, arguments.out, arguments.split)

@@ -135,6 +135,12 @@ class CocoBuilder(ShardsBuilder):
             )
         if kind == "features":
             features = load_index(folder)["features"]
+            if encoder == GivenRegions.name != features["encoder"]:
+                raise UserError(
+                    f"{folder}: holds the features of {features['encoder']}, but model.vision_encoder is {encoder}; "
+                    f"give a folder of region features (lavis-asym features --npy), or model.vision_encoder="
+                    f"{features['encoder']}"
+                )
             own = GivenRegions(features) if encoder == GivenRegions.name else VISION_ENCODERS[encoder]
             check_features(folder, features, features_header(own))
             return folder

@@ -15,6 +15,7 @@ SETTINGS = (  # that change scores without changing the shape of a weight
     "vision_encoder", "text_encoder", "fusion.heads", "fusion.scale_t2i", "fusion.scale_i2t", "fusion.local_weight"
 )  # fmt: skip
 SHOWN_KEYS = 3
+LAST = "last weights"
 
 
 def read_checkpoint(url_or_filename: Union[str, Path]) -> Dict[str, Any]:
@@ -83,6 +84,20 @@ class Training(NamedTuple):
 
     policy: Optional[Dict[str, Any]]  # of the samples: {} for the default one, None for a model trained without
     selection: Optional[str]  # how its epoch was chosen; None where the configuration does not say
+    passes: Optional[int] = None  # over the data, that trained its weights
+
+    @classmethod
+    def of_checkpoint(cls, content: Dict[str, Any]) -> "Training":
+        """From what a run saved; of weights alone nothing is known."""
+        config = content.get("config") or {}
+        training = cls.of(config)
+        if "epoch" in content:
+            training = training._replace(passes=content["epoch"] + 1)
+        elif "iters" in content and (config.get("run") or {}).get("iters_per_inner_epoch"):
+            training = training._replace(passes=content["iters"] // config["run"]["iters_per_inner_epoch"])
+        if any(content.get(f"best_{unit}", content.get(unit)) != content.get(unit) for unit in ("iters", "epoch")):
+            training = training._replace(selection=LAST)
+        return training
 
     @classmethod
     def of(cls, config: Dict[str, Any]) -> "Training":
@@ -95,7 +110,7 @@ class Training(NamedTuple):
         if config.get("model", {}).get("objective", "ascl") != "ascl":
             policies = []  # a baseline
         splits = config.get("run", {}).get("valid_splits")
-        selection = None if splits is None else "last weights"
+        selection = None if splits is None else LAST
         if splits:
             selection = f"rsum of {splits[0]}" + (", THE TEST SPLIT" if "test" in splits[0] else "")
         return cls(policies[0] if policies else None, selection)
@@ -113,15 +128,14 @@ def load_checkpointed(url_or_filename: Union[str, Path], model_type: Optional[st
     from lavis_asym.models.asym_retrieval import AsymRetrieval
 
     content = read_checkpoint(url_or_filename)
-    config = content.get("config") or {}
-    own = config.get("model")
+    own = (content.get("config") or {}).get("model")
     if own is None or model_type is not None:
         model = AsymRetrieval.from_pretrained(model_type=model_type)
     else:
         defaults = OmegaConf.load(AsymRetrieval.default_config_path(own.get("model_type")))
         model = AsymRetrieval.from_config(OmegaConf.merge(defaults.model, {**own, "finetuned": None}))
     model.load_weights(content, url_or_filename)
-    return model, Training.of(config)
+    return model, Training.of_checkpoint(content)
 
 
 def check_trained_with(config: Dict[str, Any], given: Mapping[str, Any], key: str) -> None:

@@ -48,6 +48,7 @@ class AsymRetrievalTask(RetrievalTask):
         super().__init__(cfg)
         self._bar: Optional[tqdm] = None
         self._streams: List[TrainStream] = []
+        self._resumed: Optional[Dict[str, Any]] = None
         self._training = Training(None, None)
         self._data = ""
 
@@ -56,6 +57,7 @@ class AsymRetrievalTask(RetrievalTask):
         task = super().setup_task(cfg)
         if not cfg.run_cfg.evaluate:
             task._training = Training.of(OmegaConf.to_container(cfg.config, resolve=True))
+            task._resumed = _resumed(cfg)
         elif cfg.model_cfg.finetuned:
             checkpoint = read_checkpoint(cfg.model_cfg.finetuned)
             check_trained_with(checkpoint.get("config") or {}, cfg.model_cfg, "model.finetuned")
@@ -98,24 +100,16 @@ class AsymRetrievalTask(RetrievalTask):
         return datasets
 
     def build_model(self, cfg):
-        """LAVIS's; a checkpoint to resume from must be of the same data, whose best metric it brings, and settings.
+        """LAVIS's; of a run that is resumed, the checkpoint must be of the same features.
 
         The stream then starts after the images that the checkpoint has seen. Says so if nothing is left to train. Wants
         a complete schedule, see `run.complete_schedule`.
         """
-        model, path = super().build_model(cfg), cfg.run_cfg.resume_ckpt_path
-        if path:
-            checkpoint = read_run(path)
-            trained, own = set(checkpoint["config"]["datasets"]), set(cfg.datasets_cfg)
-            if trained != own:
-                raise UserError(
-                    f"run.resume_ckpt_path: {path} was trained on {', '.join(sorted(trained))}, this run's data is "
-                    f"{', '.join(sorted(own))}; start from its weights with model.finetuned"
-                )
-            model.check_trained_on(checkpoint, path)
-            check_trained_with(checkpoint["config"], cfg.model_cfg, "run.resume_ckpt_path")
-            _say_if_trained(checkpoint, cfg.run_cfg)
-            self._skip_trained(checkpoint, cfg.run_cfg)
+        model = super().build_model(cfg)
+        if self._resumed:
+            model.check_trained_on(self._resumed, cfg.run_cfg.resume_ckpt_path)
+            _say_if_trained(self._resumed, cfg.run_cfg)
+            self._skip_trained(self._resumed, cfg.run_cfg)
         return model
 
     def _skip_trained(self, checkpoint: Mapping[str, Any], run: Any) -> None:
@@ -129,7 +123,7 @@ class AsymRetrievalTask(RetrievalTask):
             torch.manual_seed(SEEDS_A_RUN * (self.cfg.seed + get_rank()) + samples["epoch"])
         if samples["iters"] == 0 and is_main_process():
             title = f"Training, epoch {samples['epoch'] + 1}"
-            self._bar = tqdm(total=samples["num_iters_per_epoch"], desc=title, unit=" steps")
+            self._bar = tqdm(total=samples["num_iters_per_epoch"], desc=title, unit=" steps", leave=False)
         loss = super().train_step(model, samples)
         if self._bar is not None:
             self._bar.update()
@@ -196,6 +190,26 @@ class AsymRetrievalTask(RetrievalTask):
         if not self.cfg.evaluate:
             return None
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / "scores"
+
+
+def _resumed(cfg) -> Optional[Dict[str, Any]]:
+    """The checkpoint to go on from, if any.
+
+    Raises:
+        UserError: it is of other data, whose best metric it would bring, or of other settings.
+    """
+    path = cfg.run_cfg.resume_ckpt_path
+    if not path:
+        return None
+    checkpoint = read_run(path)
+    trained, own = set(checkpoint["config"]["datasets"]), set(cfg.datasets_cfg)
+    if trained != own:
+        raise UserError(
+            f"run.resume_ckpt_path: {path} was trained on {', '.join(sorted(trained))}, this run's data is "
+            f"{', '.join(sorted(own))}; start from its weights with model.finetuned"
+        )
+    check_trained_with(checkpoint["config"], cfg.model_cfg, "run.resume_ckpt_path")
+    return checkpoint
 
 
 def _say_if_trained(checkpoint: Mapping[str, Any], run: Any) -> None:

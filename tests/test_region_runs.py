@@ -108,7 +108,12 @@ def test_a_checkpoint_keeps_the_settings_of_its_model(checkpoint, scenes_root):
         ("train", "images", [REGIONS], ["holds images", "datasets.asym_coco.shards", "--npy"]),
         ("train", "encoded", [REGIONS], ["features of efficientnet_lite0, but model.vision_encoder is regions"]),
         ("train", "own", [REGIONS, "datasets.asym_coco.data_type=images"], ["datasets.asym_coco: has images"]),
-        ("train", "again", [REGIONS, "run.resume_ckpt_path={}"], ["checkpoint_best.pth", "--extractor npy/"]),
+        (
+            "train",
+            "again",
+            [REGIONS, "model.fusion.heads=8", "run.resume_ckpt_path={}"],
+            ["checkpoint_best.pth", "--extractor npy/"],
+        ),
         ("train", "small", [REGIONS, "model.finetuned={}"], ["5 x 6", "5 x 8", "or train on the former"]),
         (
             "evaluate",

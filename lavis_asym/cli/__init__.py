@@ -1,6 +1,7 @@
 """`lavis-asym COMMAND ...`: one module a command, each with `HELP`, `add_arguments(parser)` and `run(arguments)`."""
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import Optional, Sequence
@@ -37,10 +38,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         command.set_defaults(run=module.run)
     parsed = parser.parse_args(arguments)
     try:
-        return parsed.run(parsed) or 0
+        code = parsed.run(parsed) or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"lavis-asym: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as by `| head`; nothing more is written at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         return 130

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -105,3 +107,9 @@ def test_help_teaches(capsys):
     text = capsys.readouterr().out
     for word in ("examples:", "--policy types.II=0", "[-word-]", "policy.yaml", "text_processor.train.policy"):
         assert word in text
+
+
+def test_a_reader_that_closes_its_pipe_is_no_error(folder):
+    command = f"{sys.executable} -m lavis_asym.cli samples --ann train.json | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("141\n", "")

@@ -9,6 +9,7 @@ import math
 from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavis_asym.fusion import texts as packed
@@ -18,7 +19,6 @@ from lavis_asym.fusion.local import (
     check_heads,
     check_regions,
     check_scales,
-    check_shapes,
     check_texts,
     product_dtype,
     split_heads,
@@ -26,6 +26,7 @@ from lavis_asym.fusion.local import (
 )
 from lavis_asym.fusion.products import grouped_product
 from lavis_asym.fusion.tiles import Settings
+from lavis_asym.fusion.uncompiled import uncompiled
 
 
 class PreparedImages(NamedTuple):
@@ -110,6 +111,8 @@ class HierarchicalFusion(nn.Module):
         check_heads(width, heads)
         if not 0 <= local_weight <= 1:
             raise ValueError(f"local_weight must lie in [0, 1], got {local_weight}")
+        if memory_bytes is not None and memory_bytes < 1:
+            raise ValueError(f"memory_bytes must be at least 1, got {memory_bytes}")
         if learn_local_weight and local_weight in (0, 1):
             raise ValueError(f"a learned local_weight must start between 0 and 1, got {local_weight}")
         self.width, self.heads, self.scale_t2i, self.scale_i2t = width, heads, scale_t2i, scale_i2t
@@ -127,6 +130,7 @@ class HierarchicalFusion(nn.Module):
         """u1; a tensor if it is learned."""
         return self.fixed_weight if self.weight_logit is None else self.weight_logit.sigmoid()
 
+    @uncompiled
     def forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
         """Every image against every text; no score sees another pair.
 
@@ -141,22 +145,15 @@ class HierarchicalFusion(nn.Module):
         Raises:
             ValueError: shapes that do not fit each other.
         """
-        if torch.compiler.is_compiling():  # the cutting of the work would be compiled anew for each batch
-            return torch.compiler.disable(self._forward)(image, text)
-        return self._forward(image, text)
-
-    def _forward(self, image: Tuple[Tensor, Tensor], text: Tuple[Tensor, Tensor]) -> Tensor:
         return self.score(self.prepare_images(image), self.prepare_texts(text))
 
+    @uncompiled
     def prepare_images(self, image: Tuple[Tensor, Tensor]) -> PreparedImages:
         """What is done once an image, whatever the texts; arguments and errors as in `forward`."""
         vectors, regions = image
-        check_regions(regions)
-        if regions.shape[2] != self.width or vectors.shape != (len(regions), self.width):
-            raise ValueError(
-                f"expected global vectors N x {self.width} and regions N x R x {self.width}, got "
-                f"{tuple(vectors.shape)} and {tuple(regions.shape)}"
-            )
+        check_regions(regions, self.width)
+        if vectors.shape != (len(regions), self.width):
+            raise ValueError(f"expected global vectors {len(regions)} x {self.width}, got {tuple(vectors.shape)}")
         vectors, regions = unit_rows(vectors), unit_rows(regions)
         if self.image_context is None:
             return PreparedImages(split_heads(regions, self.heads), ())
@@ -165,9 +162,10 @@ class HierarchicalFusion(nn.Module):
             weight = torch.cat([weight, self.gate_context.weight @ weight])  # U and W U
         parts = (vectors, self._project_heads(weight, regions))
         if self.gate_global is not None:
-            parts += (self.gate_global(vectors).to(vectors.dtype),)
+            parts += (self._gate(vectors),)
         return PreparedImages(split_heads(regions, self.heads), parts)
 
+    @uncompiled
     def prepare_texts(self, text: Tuple[Tensor, Tensor]) -> PreparedTexts:
         """What is done once a text, whatever the images; arguments and errors as in `forward`."""
         tokens, mask = text
@@ -177,6 +175,7 @@ class HierarchicalFusion(nn.Module):
         rows = None if self.text_context is None else self._project_heads(self.text_context.weight, tokens)
         return PreparedTexts(tokens.unflatten(1, (self.heads, -1)), rows, packing.lengths, packing.order)
 
+    @uncompiled
     def score(self, images: PreparedImages, texts: PreparedTexts) -> Tensor:
         """N x M scores, as `forward` gives them."""
         settings = Settings(self.scale_t2i, self.scale_i2t, self.memory_bytes, product_dtype(images.regions))
@@ -198,13 +197,27 @@ class HierarchicalFusion(nn.Module):
             ValueError: several images or texts.
         """
         (_, regions), (tokens, mask) = image, text
-        check_shapes(regions, tokens, mask, self.heads)
+        check_regions(regions, self.width)
+        check_texts(tokens, mask, self.width)
         if len(regions) != 1 or len(tokens) != 1:
             raise ValueError(f"expected one image and one text, got {len(regions)} and {len(tokens)}")
-        return explain(regions[0], tokens[0][mask[0]], self.heads, self.scale_t2i, self.scale_i2t)
+        with torch.autocast(regions.device.type, enabled=False):
+            return explain(regions[0], tokens[0][mask[0]], self.heads, self.scale_t2i, self.scale_i2t)
+
+    def extra_repr(self) -> str:
+        weight = "learned" if self.weight_logit is not None else self.fixed_weight
+        return (
+            f"width={self.width}, heads={self.heads}, scale_t2i={self.scale_t2i}, scale_i2t={self.scale_i2t}, "
+            f"local_weight={weight}"
+        )
+
+    def _gate(self, vectors: Tensor) -> Tensor:
+        """W's half for v_i, whatever the weights' dtype."""
+        weight, bias = (parameter.to(vectors.dtype) for parameter in (self.gate_global.weight, self.gate_global.bias))
+        return F.linear(vectors, weight, bias).to(vectors.dtype)
 
     def _project_heads(self, weight: Tensor, rows: Tensor) -> Tensor:
         """... x D -> ... x H x E: each head's share of a row through its columns of the E x D weight."""
         shares = rows.flatten(0, -2).unflatten(-1, (self.heads, -1))
-        columns = weight.unflatten(1, (self.heads, -1)).transpose(0, 1)
+        columns = weight.to(rows.dtype).unflatten(1, (self.heads, -1)).transpose(0, 1)
         return grouped_product(shares, columns, product_dtype(rows)).contiguous().unflatten(0, rows.shape[:-1])

@@ -10,10 +10,12 @@ from lavis_asym.fusion.attention import MAX_SCALE
 from lavis_asym.fusion.blocks import Features, score_pairs
 from lavis_asym.fusion.texts import Packing
 from lavis_asym.fusion.tiles import Settings
+from lavis_asym.fusion.uncompiled import uncompiled
 
 EPSILON = 1e-8
 
 
+@uncompiled
 def local_similarity(
     regions: Tensor,
     tokens: Tensor,
@@ -38,7 +40,9 @@ def local_similarity(
     Raises:
         ValueError: shapes that do not fit each other, `heads` that does not divide D, a scale out of range.
     """
-    check_shapes(regions, tokens, mask, heads)
+    check_regions(regions)
+    check_texts(tokens, mask, regions.shape[2])
+    check_heads(regions.shape[2], heads)
     check_scales(scale_t2i, scale_i2t)
     dtype = product_dtype(regions)
     with torch.autocast(regions.device.type, enabled=False):
@@ -67,18 +71,14 @@ def product_dtype(features: Tensor) -> torch.dtype:
     return (row @ row).dtype
 
 
-def check_shapes(regions: Tensor, tokens: Tensor, mask: Tensor, heads: int) -> None:
-    check_regions(regions)
-    check_texts(tokens, mask, regions.shape[2])
-    check_heads(regions.shape[2], heads)
-
-
-def check_regions(regions: Tensor) -> None:
-    if regions.dim() != 3 or not regions.shape[1]:
-        raise ValueError(f"expected regions N x R x D, R > 0, got {tuple(regions.shape)}")
+def check_regions(regions: Tensor, width: Optional[int] = None) -> None:
+    """Raise ValueError unless they are N x R x D, with D = `width` where one is given."""
+    if regions.dim() != 3 or not regions.shape[1] or regions.shape[2] != (width or regions.shape[2]):
+        raise ValueError(f"expected regions N x R x {width or 'D'}, R > 0, got {tuple(regions.shape)}")
 
 
 def check_texts(tokens: Tensor, mask: Tensor, width: int) -> None:
+    """Raise ValueError unless they are M x L x `width` and M x L bool."""
     if tokens.dim() != 3 or tokens.shape[2] != width:
         raise ValueError(f"expected tokens M x L x {width}, got {tuple(tokens.shape)}")
     if mask.shape != tokens.shape[:2] or mask.dtype != torch.bool:
@@ -88,11 +88,13 @@ def check_texts(tokens: Tensor, mask: Tensor, width: int) -> None:
 
 
 def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless `heads` divides the width."""
     if heads < 1 or width % heads:
         raise ValueError(f"heads={heads} does not divide the width {width}")
 
 
 def check_scales(scale_t2i: float, scale_i2t: float) -> None:
+    """Raise ValueError for a scale out of [0, 30]."""
     for name, scale in (("scale_t2i", scale_t2i), ("scale_i2t", scale_i2t)):
         if not 0 <= scale <= MAX_SCALE:
             raise ValueError(f"{name} must lie in [0, {MAX_SCALE:g}], got {scale}")

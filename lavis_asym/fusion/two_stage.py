@@ -38,19 +38,25 @@ def two_stage_scores(
     count = (images.regions.shape[1], len(texts.lengths))
     if k == 0 or k >= min(count):
         return fusion.score(images, texts), torch.ones(count, dtype=torch.bool, device=images.regions.device)
-    scores = image_keys(fusion, images) @ text_keys(texts).T
+    scores = first_scores(image_keys(fusion, images), text_keys(texts))
     exact = candidates(scores, k)
     score_candidates(fusion, images, texts, exact, scores)
     back = texts.order.argsort()
     return scores[:, back], exact[:, back]
 
 
-def candidates(first_scores: Tensor, k: int) -> Tensor:
-    """N x M bool: the best k texts of each image and the best k images of each text."""
-    first_scores = first_scores.nan_to_num(nan=-torch.inf)  # topk takes NaN for the largest
-    exact = torch.zeros_like(first_scores, dtype=torch.bool)
-    exact.scatter_(1, first_scores.topk(k, dim=1).indices, True)
-    return exact.scatter_(0, first_scores.topk(k, dim=0).indices, True)
+def first_scores(image_keys: Tensor, text_keys: Tensor) -> Tensor:
+    """N x M, in the dtype of the keys, under autocast too."""
+    with torch.autocast(image_keys.device.type, enabled=False):
+        return image_keys @ text_keys.T
+
+
+def candidates(first: Tensor, k: int) -> Tensor:
+    """N x M bool: the best k texts of each image and the best k images of each text, by `first_scores`."""
+    first = first.nan_to_num(nan=-torch.inf)  # topk takes NaN for the largest
+    exact = torch.zeros_like(first, dtype=torch.bool)
+    exact.scatter_(1, first.topk(k, dim=1).indices, True)
+    return exact.scatter_(0, first.topk(k, dim=0).indices, True)
 
 
 def score_candidates(

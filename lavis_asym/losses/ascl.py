@@ -30,7 +30,7 @@ def ascl_loss(
     Returns:
         `loss_caption` = w L(I, T, T-), `loss_positive` = (1 - w) L(I, T+, T-), and `loss`, their sum.
     Raises:
-        ValueError: a weight out of [0, 1] or an unknown policy.
+        ValueError: a weight out of [0, 1], or as `contrastive_loss`.
     """
     if not 0 <= caption_weight <= 1:
         raise ValueError(f"caption_weight must lie in [0, 1], got {caption_weight}")

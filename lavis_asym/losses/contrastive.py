@@ -43,11 +43,16 @@ def contrastive_loss(
     Returns:
         A scalar >= 0.
     Raises:
-        ValueError: an unknown policy.
+        ValueError: an unknown policy, a temperature that is not positive, shapes that do not fit each other, an image
+            without a text.
     """
-    check_policies(siblings, outranking)
+    for name, given, expected in (("siblings", siblings, SIBLINGS), ("outranking", outranking, OUTRANKING)):
+        if given not in expected:
+            raise ValueError(f"{name} must be one of {expected}, got {given!r}")
+    if not isinstance(temperature, Tensor) and not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
     scores = at_least_float32(scores)
-    positive, negative, owned = pairs(image_ids, text_ids, known)
+    positive, negative, owned = pairs(scores, image_ids, text_ids, known)
     if outranking != "keep":
         best = scores.masked_fill(~positive, torch.finfo(scores.dtype).min).amax(1, keepdim=True)
         outranks = (scores > best) & ~owned & negative
@@ -62,17 +67,27 @@ def contrastive_loss(
     return (i2t + t2i) / 2
 
 
-def check_policies(siblings: str, outranking: str) -> None:
-    """Raise ValueError for an unknown policy, see `contrastive_loss`."""
-    for name, given, known in (("siblings", siblings, SIBLINGS), ("outranking", outranking, OUTRANKING)):
-        if given not in known:
-            raise ValueError(f"{name} must be one of {known}, got {given!r}")
+def pairs(
+    scores: Tensor, image_ids: Tensor, text_ids: Tensor, known: Optional[Tensor]
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Positive and negative pairs, N x M bool each, and the M texts that are no generated negatives.
 
-
-def pairs(image_ids: Tensor, text_ids: Tensor, known: Optional[Tensor]) -> Tuple[Tensor, Tensor, Tensor]:
-    """Positive and negative pairs, N x M bool each, and the M texts that are no generated negatives."""
+    Raises:
+        ValueError: shapes that do not fit each other, no image, or an image without a text.
+    """
+    for name, given in (("known", known), ("scores", scores)):
+        if given is not None and given.shape != (*image_ids.shape, *text_ids.shape):
+            raise ValueError(
+                f"expected image_ids N, text_ids M and {name} N x M, got {tuple(image_ids.shape)}, "
+                f"{tuple(text_ids.shape)} and {tuple(given.shape)}"
+            )
     owned = text_ids != GENERATED_NEGATIVE
     positive = (image_ids[:, None] == text_ids[None, :]) & owned
+    alone = ~positive.any(1)
+    if not len(image_ids) or alone.any():
+        raise ValueError(
+            f"every image needs a text of its id; without one are {image_ids[alone][:5].tolist() or 'all'}"
+        )
     return positive, ~positive if known is None else ~(positive | known), owned
 
 

@@ -28,9 +28,13 @@ def triplet_loss(
         hardness: in [0, 1], the share of the hardest negative; see `warm_up`.
     Returns:
         A scalar >= 0.
+    Raises:
+        ValueError: a margin or hardness out of its range, or ids and shapes as `contrastive_loss`.
     """
+    if not (margin > 0 and 0 <= hardness <= 1):
+        raise ValueError(f"expected margin > 0 and hardness in [0, 1], got {margin} and {hardness}")
     scores = at_least_float32(scores)
-    positive, negative, owned = pairs(image_ids, text_ids, known)
+    positive, negative, owned = pairs(scores, image_ids, text_ids, known)
     i2t = _hinges(scores, positive, negative, margin, hardness)
     t2i = _hinges(scores[:, owned].T, positive[:, owned].T, negative[:, owned].T, margin, hardness)
     return (i2t + t2i) / 2

@@ -70,7 +70,7 @@ class AsymRetrieval(BaseModel):
         siblings, outranking: policies of `losses.contrastive_loss`.
         margin, margin_warmup_epochs: of `losses.triplet_loss`, whose hardness rises over that many epochs.
     Raises:
-        ValueError: a setting out of its range, an unknown objective or policy.
+        ValueError: an unknown objective, a temperature or a setting of the fusion out of its range.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {"tiny": config_path("models/asym_retrieval_tiny.yaml")}

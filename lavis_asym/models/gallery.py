@@ -88,7 +88,7 @@ def score_gallery(
         for block in _progress(rows, "Scoring images"):
             rows.append(model.fusion.score(_prepare_images(model, images, own[block]), prepared).cpu().numpy())
     else:
-        first = (image_keys @ text_keys.T).cpu()
+        first = two_stage.first_scores(image_keys, text_keys).cpu()
         _score_candidates(model, images, prepared, first, two_stage.candidates(first, k), own, rows)
     matrix = join(torch.from_numpy(rows.values), count, model.device).numpy() if shared else rows.values
     sample = None if is_exact or shared and get_rank() else _exact_sample(model, images, prepared, columns)

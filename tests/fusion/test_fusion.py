@@ -291,20 +291,51 @@ def test_autocast_runs_products_in_half_precision_and_scores_in_float32(dtype):
     assert F.cosine_similarity(expected.flatten(), found.flatten(), dim=0) > 0.999
 
 
+def test_an_explanation_is_the_same_under_autocast():
+    fusion = HierarchicalFusion(16, heads=2)
+    (vectors, regions), (tokens, mask) = features()
+    image, text = (vectors[:1], regions[:1]), (tokens[1:2], mask[1:2])
+    expected = fusion.explain(image, text)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = fusion.explain(image, text)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
+    with pytest.raises(ValueError, match=r"regions N x R x 8, .*16"):
+        HierarchicalFusion(8).explain(image, text)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_head_in_half_precision_scores_in_float32(dtype):
+    torch.manual_seed(1)
+    fusion = HierarchicalFusion(16, heads=2)
+    expected = fusion(*features())
+    found = fusion.to(dtype)(*features())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)
+
+
 def test_half_features_are_scored_in_float32():
     (_, v), (t, mask) = features()
     scores = local_similarity(v.bfloat16(), t.bfloat16(), mask)
     torch.testing.assert_close(scores, local_similarity(v.bfloat16().float(), t.bfloat16().float(), mask))
 
 
-def test_compilation_changes_nothing_and_new_lengths_need_none():
+def in_two_steps(fusion, image, text):
+    return fusion.score(fusion.prepare_images(image), fusion.prepare_texts(text))
+
+
+def local_alone(fusion, image, text):
+    return local_similarity(image[1], *text, heads=2)
+
+
+@pytest.mark.parametrize("score", [HierarchicalFusion.forward, in_two_steps, local_alone])
+def test_compilation_changes_nothing_and_new_lengths_need_none(score):
     class Projected(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.project, self.fusion = torch.nn.Linear(16, 16), HierarchicalFusion(16, heads=2)
 
         def forward(self, vectors, regions, tokens, mask):
-            return self.fusion((vectors, self.project(regions)), (tokens, mask)) * 2
+            return score(self.fusion, (vectors, self.project(regions)), (tokens, mask)) * 2
 
     graphs = []
 
@@ -397,14 +428,11 @@ def test_shapes_that_do_not_fit_are_named(change, message):
 def test_a_head_names_features_that_do_not_fit():
     fusion = HierarchicalFusion(16)
     (vectors, regions), (tokens, mask) = features()
-    for image in (
-        (vectors[:1], regions),
-        (vectors[:2], regions),
-        (vectors[:, :8], regions),
-        (vectors, regions[..., :8]),
-    ):
-        with pytest.raises(ValueError, match="vectors N x 16 and regions N x R x 16"):
-            fusion(image, (tokens, mask))
+    for other in (vectors[:1], vectors[:2], vectors[:, :8]):
+        with pytest.raises(ValueError, match="global vectors 3 x 16"):
+            fusion((other, regions), (tokens, mask))
+    with pytest.raises(ValueError, match="regions N x R x 16"):
+        fusion((vectors, regions[..., :8]), (tokens, mask))
     with pytest.raises(ValueError, match="M x L x 16"):
         fusion((vectors, regions), (tokens[..., :8], mask))
     with pytest.raises(ValueError, match="bool mask"):

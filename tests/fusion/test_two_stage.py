@@ -66,3 +66,12 @@ def test_a_negative_k_is_refused():
     fusion, _, _, images, texts = prepared()
     with pytest.raises(ValueError, match="got -1"):
         two_stage_scores(fusion, images, texts, k=-1)
+
+
+def test_autocast_leaves_two_stages_their_first_scores():
+    fusion, image, text, images, texts = prepared()
+    expected, exact = two_stage_scores(fusion, images, texts, k=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, exact_too = two_stage_scores(fusion, images, texts, k=3)
+    assert torch.equal(exact, exact_too) and torch.equal(found[~exact], expected[~exact])
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)

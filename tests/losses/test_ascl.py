@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lavis_asym.losses import ascl_loss, contrastive_loss
+from lavis_asym.losses import ascl_loss, contrastive_loss, info_nce_loss, triplet_loss
 
 
 def loop(scores, image_ids, text_ids, known, temperature, siblings="masked", outranking="keep"):
@@ -131,8 +131,38 @@ def test_terms_are_weighted_and_add_up():
     torch.testing.assert_close(alone["loss"], contrastive_loss(scores, image_ids, text_ids, known))
 
 
-@pytest.mark.parametrize("setting", [{"caption_weight": 7}, {"siblings": "sofft"}, {"outranking": "zer"}])
+@pytest.mark.parametrize(
+    "setting", [{"caption_weight": 7}, {"siblings": "sofft"}, {"outranking": "zer"}, {"temperature": -1}]
+)
 def test_settings_are_checked(setting):
     scores, image_ids, text_ids, known = batch()
     with pytest.raises(ValueError, match=next(iter(setting))):
         ascl_loss((scores, text_ids, known), None, image_ids, **setting)
+
+
+@pytest.mark.parametrize("loss", [contrastive_loss, info_nce_loss, triplet_loss])
+@pytest.mark.parametrize(
+    "image_ids, text_ids, known, message",
+    [
+        ([0, 1, 2], [0, 1, 1, -1], None, r"every image needs a text of its id; without one are \[2\]"),
+        ([0, 1, 2], [5, 6, 7, 8], None, r"without one are \[0, 1, 2\]"),
+        ([0, 1, 2], [-1, -1, -1, -1], None, "every image needs a text"),
+        ([0, 1], [0, 1, 0, 1], None, "expected image_ids N, text_ids M and scores N x M"),
+        ([0, 1, 2], [0, 1, 2, 2], torch.zeros(4, dtype=torch.bool), "and known N x M"),
+    ],
+)
+def test_a_batch_that_does_not_fit_together_is_refused(loss, image_ids, text_ids, known, message):
+    """It would be a loss of 0, or NaN."""
+    if loss is info_nce_loss and known is not None:
+        known = known.expand(2, 4)
+    with pytest.raises(ValueError, match=message):
+        loss(torch.rand(3, 4), torch.tensor(image_ids), torch.tensor(text_ids), known)
+    with pytest.raises(ValueError, match="every image needs a text"):
+        loss(torch.rand(0, 2), torch.empty(0, dtype=torch.int64), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("setting", [{"margin": -1}, {"hardness": 3}])
+def test_settings_of_the_triplet_loss_are_checked(setting):
+    scores, image_ids, text_ids, known = batch()
+    with pytest.raises(ValueError, match="hardness in"):
+        triplet_loss(scores, image_ids, text_ids, known, **setting)

@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from lavis_asym import evaluation
 from lavis_asym.data.coco_ids import coco_ids
-from lavis_asym.data.shards import write_atomically
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import Truth
 from lavis_asym.evaluation.eccv import EXTRA
 from lavis_asym.evaluation.run_files import SUFFIX, encode
 from lavis_asym.evaluation.words import groups_of, identical
+from lavis_asym.files import write_atomically
 from lavis_asym.probe import read_choices, run_probe
 from lavis_asym.probe.choices import items_of
 from lavis_asym.report import Pictures, collect, write_report

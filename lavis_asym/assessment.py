@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from lavis_asym import evaluation
 from lavis_asym.data.coco_ids import coco_ids
-from lavis_asym.data.shards import write_atomically
 from lavis_asym.errors import UserError
 from lavis_asym.evaluation import Truth
 from lavis_asym.evaluation.eccv import EXTRA
 from lavis_asym.evaluation.run_files import SUFFIX, encode
 from lavis_asym.evaluation.words import groups_of, identical
+from lavis_asym.files import write_atomically
 from lavis_asym.probe import read_choices, run_probe
 from lavis_asym.probe.choices import items_of
 from lavis_asym.report import Pictures, collect, write_report
@@ -93,8 +93,12 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
         ),
     )
     lengths = [len(text.split()) for text in dataset.text]
-    by_length = evaluation.recall_by_length(ranked.t2i, lengths, image=ranked.owner, ties=settings.ties)
-    yield "by_length", by_length
+    yield (
+        "by_length",
+        evaluation.recall_by_length(
+            ranked.t2i, lengths, ranked.owner, settings.ties, resamples=settings.resamples, seed=settings.seed
+        ),
+    )
     if scored.vectors:
         yield "geometry", evaluation.alignment_and_uniformity(*scored.vectors, truth.texts, groups_of(dataset.text))
     if settings.graded:
@@ -102,7 +106,13 @@ def sections(scorer, scored: Scored, ranked: evaluation.RankedGallery, settings:
         yield (
             "graded",
             evaluation.graded_metrics(
-                scored.i2t, scored.t2i, dataset.text, truth, progress=lambda queries: _counted(queries, bar)
+                scored.i2t,
+                scored.t2i,
+                dataset.text,
+                truth,
+                resamples=settings.resamples,
+                seed=settings.seed,
+                progress=lambda queries: _counted(queries, bar),
             ),
         )
     if settings.probe and (scorer.score_own or len(dataset.image) <= WHOLE_PROBE_IMAGES):
@@ -199,6 +209,7 @@ def _probe(scorer, settings: Settings) -> Dict[str, Any]:
         choices=[path for path in settings.choices if items_of(read_choices(path), dataset.image)],
         karpathy=settings.karpathy,
         ties=settings.ties,
+        resamples=settings.resamples,
         seed=settings.seed,
     )
 

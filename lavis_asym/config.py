@@ -41,9 +41,10 @@ def build_config(args: Namespace) -> Config:
     """
     try:
         args.cfg_path = str(find_config(args.cfg_path))
+        args.options = _assignments(args.options or [])
         given = OmegaConf.load(args.cfg_path)
         _raise(args.cfg_path, _section_problems(given))
-        given = OmegaConf.merge(given, OmegaConf.from_dotlist(_assignments(args.options or [])))
+        given = OmegaConf.merge(given, OmegaConf.from_dotlist(args.options))
     except FileNotFoundError as error:
         raise UserError(str(error)) from None
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -112,12 +113,16 @@ def _raise(path: str, problems: List[str]) -> None:
 
 
 def _assignments(options: List[str]) -> List[str]:
-    """`KEY=VALUE ...` as it is, LAVIS's other form `KEY VALUE ...` joined."""
-    if "=" in "".join(options[:1]):
-        return options
-    if len(options) % 2:
-        raise UserError(f"--options: {options[-1]!r} is a key without a value; give KEY=VALUE, or pairs of KEY VALUE")
-    return list(map("=".join, zip(options[::2], options[1::2])))
+    """Each `KEY=VALUE` as it is, LAVIS's other form `KEY VALUE` joined."""
+    assignments, items = [], iter(options)
+    for item in items:
+        if "=" not in item:
+            value = next(items, None)
+            if value is None:
+                raise UserError(f"--options: {item!r} is a key without a value; give KEY=VALUE or KEY VALUE")
+            item = f"{item}={value}"
+        assignments.append(item)
+    return assignments
 
 
 def _section_problems(given: Any) -> List[str]:

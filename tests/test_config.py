@@ -49,6 +49,17 @@ def test_options_in_pairs_work_as_in_lavis():
     assert build(["run.seed", "7", "run.max_epoch", "2"]).run_cfg.seed == 7
 
 
+@pytest.mark.parametrize("path", ["projects/asym/custom.yaml", "blip"])
+def test_both_forms_of_options_may_be_mixed_and_a_value_may_have_an_equals_sign(path, tmp_path):
+    if path == "blip":  # its configuration is LAVIS's own
+        path = tmp_path / "blip.yaml"
+        path.write_text(
+            "model: {arch: blip_retrieval, model_type: coco}\ndatasets: {flickr30k: {}}\nrun: {task: retrieval}"
+        )
+    run = build(["run.seed", "1", "run.output_dir", "out=1", "run.dist_url=a=b", "run.max_epoch=2"], path).run_cfg
+    assert (run.seed, run.output_dir, run.dist_url, run.max_epoch) == (1, "out=1", "a=b", 2)
+
+
 @pytest.mark.parametrize(
     "option,message",
     [
@@ -127,9 +138,10 @@ def test_what_a_model_may_be_is_checked_together():
     assert "model.fusion.local_weight: 1 cannot be learned from" in str(error.value)
 
 
-def test_a_key_without_a_value_among_pairs_is_refused():
+@pytest.mark.parametrize("before", [["run.seed", "7"], ["run.seed=7"]])
+def test_a_key_without_a_value_is_refused(before):
     with pytest.raises(UserError, match="'run.max_epoch' is a key without a value"):
-        build(["run.seed", "7", "run.max_epoch"])
+        build([*before, "run.max_epoch"])
 
 
 def test_an_empty_section_of_a_data_set_is_all_defaults(tmp_path):

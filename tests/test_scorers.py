@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from lavis_asym.data.evaluation_set import EvaluationSet, FolderSet
-from lavis_asym.data.layout import read_layout
+from lavis_asym.data.layout import Record, read_layout
+from lavis_asym.errors import UserError
 from lavis_asym.scorers import LavisScorer, photo_of, scorer, weights_fingerprint
 
 WORDS = "a an the red green blue yellow circle square star heart two three above below and on of left right".split()
@@ -133,7 +134,11 @@ def test_photos_of_cached_features_come_from_the_folder(feature_shards, scenes_r
 def test_a_photo_that_is_broken_or_gone_spoils_no_report(feature_shards, model, tmp_path):
     dataset = EvaluationSet(feature_shards, "val", None, model.processors["text"]["eval"], image_root=tmp_path)
     (tmp_path / dataset.image[0]).write_bytes(b"no image")
-    assert photo_of(dataset, 0) is None and photo_of(dataset, 1) is None
+    folder = FolderSet([Record(name, ("a dog",), name) for name in dataset.image[:2]], tmp_path, None, str)
+    for either in (dataset, folder):
+        assert photo_of(either, 0) is None and photo_of(either, 1) is None
+    with pytest.raises(UserError, match=f"{dataset.image[0]}: "):
+        folder[0]
 
 
 def test_what_an_evaluation_keeps_is_gone_when_it_is_forgotten(model, image_shards, feature_shards, tmp_path):

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from lavis_asym.data.check import check_folder
 from lavis_asym.data.repack import repack
-from lavis_asym.data.shards import write_atomically
 from lavis_asym.errors import UserError
+from lavis_asym.files import write_atomically
 
 HELP = "find what is wrong with a folder of shards"
 REPORT = "check.json"

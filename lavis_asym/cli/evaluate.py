@@ -155,9 +155,9 @@ def _evaluated(arguments: argparse.Namespace):
 
 
 def _write_trec(folder: Path, split: str) -> None:
-    from lavis_asym.data.shards import write_atomically
     from lavis_asym.evaluation import trec_qrels, trec_run
     from lavis_asym.evaluation.run_files import DIRECTIONS, SUFFIX
+    from lavis_asym.files import write_atomically
 
     run = read_run(folder / f"{split}{SUFFIX}")
     for direction in DIRECTIONS:

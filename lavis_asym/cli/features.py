@@ -18,8 +18,8 @@ and of your own, in training and evaluation:
       model.vision_encoder=regions
 The index keeps the fingerprint of encoder, weights and preprocessing, or of the files of your own regions; a model
 refuses other features than those it was trained on. For regions in several folders that one extractor made, such as a
-test set packed later, name it for each of them: --extractor NAME. An image without features is an error, never a guess.
-A stopped command goes on where it was.
+test set packed later, name it for each of them: --extractor NAME. An image without features is an error, never a guess,
+and so are features that two images would share. A stopped command goes on where it was.
 """
 
 import argparse

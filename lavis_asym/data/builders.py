@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -25,25 +26,25 @@ SHARDS_VARIABLE = "LAVIS_ASYM_SHARDS"
 
 
 class ShardsBuilder(BaseDatasetBuilder, ABC):
-    """Datasets over a folder of shards; how that folder comes about is the subclass's `folder`."""
+    """Datasets over a folder of shards; how that folder comes about is the subclass's `prepare`."""
 
     def _download_data(self) -> None:
         """Runs in the main process only, before any other builds its datasets."""
-        self._prepare()
+        logging.info(f"Shards in {self.folder}")
 
     def build(self) -> Dict[str, Any]:
         """`train`: an infinite stream; `val`, `test`: evaluation sets; each where the data has that split."""
         self.build_processors()
-        folder, allow_pipe = self._prepare(), bool(self.config.get("allow_pipe"))
-        index = read_index(folder, allow_pipe)
-        _warn_of_shared(folder, index["shared"])
+        allow_pipe = bool(self.config.get("allow_pipe"))
+        index = read_index(self.folder, allow_pipe)
+        _warn_of_shared(self.folder, index["shared"])
         datasets: Dict[str, Any] = {}
         for split in index["splits"]:
             mode = "train" if split == "train" else "eval"
             processors = self.vis_processors[mode], self.text_processors[mode]
             if split == "train":
                 datasets[split] = TrainStream(
-                    folder,
+                    self.folder,
                     split,
                     *processors,
                     rank=get_rank(),
@@ -52,22 +53,23 @@ class ShardsBuilder(BaseDatasetBuilder, ABC):
                     **self.config.stream,
                 )
             else:
-                datasets[split] = EvaluationSet(folder, split, *processors, allow_pipe, self.image_root())
+                datasets[split] = EvaluationSet(self.folder, split, *processors, allow_pipe, self.image_root())
         return datasets
 
     def image_root(self) -> Optional[Path]:
         """Where the images themselves lie, for pictures of them; None where only the shards are known."""
         return None
 
-    def _prepare(self) -> Path:
-        """The folder of shards that the datasets read, written if it is not there."""
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of shards that the datasets read, prepared when it is first asked for."""
         if self.config.data_type not in ("features", "images"):
             raise UserError(f"data_type: expected 'features' or 'images', got {self.config.data_type!r}")
-        return self.folder(self.config.get("vision_encoder", "efficientnet_lite0"))
+        return self.prepare(self.config.get("vision_encoder", "efficientnet_lite0"))
 
     @abstractmethod
-    def folder(self, encoder: str) -> Path:
-        """The folder of shards, of the kind that `data_type` says.
+    def prepare(self, encoder: str) -> Path:
+        """The folder of shards, of the kind that `data_type` says, written if it is not there.
 
         Args:
             encoder: the run's `model.vision_encoder`.
@@ -79,14 +81,14 @@ class CustomBuilder(ShardsBuilder):
 
     DATASET_CONFIG_DICT = {"default": config_path("datasets/custom.yaml")}
 
-    def folder(self, encoder: str) -> Path:
-        root = self.root()
-        images = prepare_images(root, self.storage(root), self.config.train_shards)
+    def prepare(self, encoder: str) -> Path:
+        images = prepare_images(self.root, self.storage(), self.config.train_shards)
         return images if self.config.data_type == "images" else prepare_features(images, encoder)
 
     def image_root(self) -> Path:
-        return self.root() / "images"
+        return self.root / "images"
 
+    @cached_property
     def root(self) -> Path:
         """The folder in LAVIS's layout."""
         if not self.config.root:
@@ -96,11 +98,11 @@ class CustomBuilder(ShardsBuilder):
             )
         return Path(self.config.root).expanduser().resolve()
 
-    def storage(self, root: Path) -> Path:
+    def storage(self) -> Path:
         """Where the shards go."""
         if self.config.storage:
             return Path(self.config.storage).expanduser().resolve()
-        name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+        name = f"{self.root.name}-{hashlib.sha256(str(self.root).encode()).hexdigest()[:8]}"
         return Path(registry.get_path("cache_root")).expanduser() / "asym" / name
 
 
@@ -109,7 +111,9 @@ class ScenesBuilder(CustomBuilder):
 
     DATASET_CONFIG_DICT = {"default": config_path("datasets/scenes.yaml")}
 
+    @cached_property
     def root(self) -> Path:
+        """Where they lie in LAVIS's layout, rendered when it is first asked for."""
         counts = {split: int(count) for split, count in self.config.counts.items()}
         name = hashlib.sha256(json.dumps([self.config.seed, counts]).encode()).hexdigest()[:8]
         root = Path(registry.get_path("cache_root")).expanduser() / "asym" / f"scenes-{name}"
@@ -123,7 +127,7 @@ class CocoBuilder(ShardsBuilder):
     DATASET_CONFIG_DICT = {"default": config_path("datasets/coco.yaml")}
     NAME = "coco"
 
-    def folder(self, encoder: str) -> Path:
+    def prepare(self, encoder: str) -> Path:
         folder = self.packed()
         kind = read_index(folder, bool(self.config.allow_pipe))["kind"]
         if self.config.data_type == "images":

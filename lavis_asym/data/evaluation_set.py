@@ -1,6 +1,6 @@
 """Evaluation sets: map-style, over shards or a folder, with the attributes that LAVIS's retrieval evaluation reads."""
 
-import itertools
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -16,50 +16,73 @@ from lavis_asym.data.tar import Damage, RawSample, read_members
 from lavis_asym.errors import UserError
 
 
-class FolderSet(Dataset):
-    """One item an image, as it lies in a folder: `index` and `image`, as the processor makes it.
+class RetrievalSet(Dataset, ABC):
+    """What LAVIS's retrieval evaluation reads of a set, filled by `_add` in the order of the images.
 
     Attributes:
-        text, image, image_ids, txt2img, img2txt: as `EvaluationSet` has them.
+        text: M processed captions, images in order. image: N file names. image_ids: N ids.
+        txt2img: text index -> image index. img2txt: image index -> its texts' indices.
     """
 
-    def __init__(self, records: Sequence[Record], root: Path, vis_processor: Callable, text_processor: Callable):
-        self.root, self.vis_processor, self.text_processor = root, vis_processor, text_processor
-        self.image = [record.image for record in records]
-        self.image_ids = [record.image_id for record in records]
-        self.text = [text_processor(caption) for record in records for caption in record.captions]
+    def __init__(self, text_processor: Callable):
+        self.text_processor = text_processor
+        self.text: List[str] = []
+        self.image: List[str] = []
+        self.image_ids: List[str] = []
+        self.txt2img: Dict[int, int] = {}
         self.img2txt: Dict[int, List[int]] = {}
-        texts = itertools.count()
-        for number, record in enumerate(records):
-            self.img2txt[number] = list(itertools.islice(texts, len(record.captions)))
-        self.txt2img = {text: number for number, texts in self.img2txt.items() for text in texts}
+
+    def _add(self, record: Record) -> None:
+        number, first = len(self.image), len(self.text)
+        self.image.append(record.image)
+        self.image_ids.append(record.image_id)
+        self.text.extend(map(self.text_processor, record.captions))
+        self.img2txt[number] = list(range(first, len(self.text)))
+        self.txt2img.update(dict.fromkeys(self.img2txt[number], number))
 
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, number: int) -> Dict[str, Any]:
-        return {"image": self.vis_processor(self.photo(number)), "index": number}
-
-    def photo(self, number: int) -> Image.Image:
-        """The RGB image."""
-        path = self.root / self.image[number]
+    def photo(self, number: int) -> Optional[Image.Image]:
+        """The RGB image itself; None where it cannot be had whole."""
         try:
-            return decode_image(path.read_bytes())
-        except (OSError, Damage) as error:
-            raise UserError(f"{path}: {error}") from None
+            return decode_image(self._encoded(number))
+        except (OSError, Damage):
+            return None
+
+    @abstractmethod
+    def _encoded(self, number: int) -> bytes:
+        """The bytes of an image. Raises OSError or Damage where they cannot be had."""
 
     def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
         return default_collate(samples)
 
 
-class EvaluationSet(Dataset):
+class FolderSet(RetrievalSet):
+    """One item an image, as it lies in a folder: `index` and `image`, as the processor makes it."""
+
+    def __init__(self, records: Sequence[Record], root: Path, vis_processor: Callable, text_processor: Callable):
+        super().__init__(text_processor)
+        self.root, self.vis_processor = root, vis_processor
+        for record in records:
+            self._add(record)
+
+    def __getitem__(self, number: int) -> Dict[str, Any]:
+        try:
+            image = decode_image(self._encoded(number))
+        except (OSError, Damage) as error:
+            raise UserError(f"{self.root / self.image[number]}: {error}") from None
+        return {"image": self.vis_processor(image), "index": number}
+
+    def _encoded(self, number: int) -> bytes:
+        return (self.root / self.image[number]).read_bytes()
+
+
+class EvaluationSet(RetrievalSet):
     """One item an image, in the order of the shards: `index` and the image (see `stream.decode_visual`).
 
     Every shard is compared with its sha256 and read through once; then items are read where they lie, in any worker.
 
-    Attributes:
-        text: M processed captions, images in order. image: N file names. image_ids: N ids.
-        txt2img: text index -> image index. img2txt: image index -> its texts' indices.
     Raises:
         UserError: a shard or a sample that cannot be used, with its key: no figure may come from part of a split.
     """
@@ -73,20 +96,15 @@ class EvaluationSet(Dataset):
         allow_pipe: bool = False,
         image_root: Optional[Path] = None,
     ):
+        super().__init__(text_processor)
         index = read_index(folder, allow_pipe)
-        self.image_root = image_root
-        self.folder, self.features = folder, index.get("features")
-        self.vis_processor, self.text_processor = vis_processor, text_processor
-        self.text: List[str] = []
-        self.image: List[str] = []
-        self.image_ids: List[str] = []
-        self.txt2img: Dict[int, int] = {}
-        self.img2txt: Dict[int, List[int]] = {}
+        self.folder, self.image_root, self.vis_processor = folder, image_root, vis_processor
+        self.features = index.get("features")
         self._fields: List[Tuple[str, str, Dict[str, Tuple[int, int]]]] = []  # shard, key, extension -> offset and size
         for entry in index["splits"][split]:
-            self._add_shard(entry, text_processor)
+            self._add_shard(entry)
 
-    def _add_shard(self, entry: Entry, text_processor: Callable) -> None:
+    def _add_shard(self, entry: Entry) -> None:
         if entry["name"].startswith(PIPE):
             raise self._error(entry["name"], "evaluation reads samples in any order; copy this shard to a file")
         places: Dict[str, Dict[str, Tuple[int, int]]] = {}
@@ -104,14 +122,9 @@ class EvaluationSet(Dataset):
             number = len(self.image)
             self._fields.append((entry["name"], key, fields))
             try:
-                record = decode_text(self._read(number, ("json",)), number).record
+                self._add(decode_text(self._read(number, ("json",)), number).record)
             except Damage as damage:
                 raise self._error(f"{entry['name']}, key {key}", damage) from None
-            self.image.append(record.image)
-            self.image_ids.append(record.image_id)
-            self.img2txt[number] = list(range(len(self.text), len(self.text) + len(record.captions)))
-            self.txt2img.update({text: number for text in self.img2txt[number]})
-            self.text.extend(text_processor(caption) for caption in record.captions)
 
     def _error(self, where: str, what: Any) -> UserError:
         return UserError(
@@ -130,9 +143,6 @@ class EvaluationSet(Dataset):
                     fields[extension] = stream.read(size)
         return RawSample(key, fields)
 
-    def __len__(self) -> int:
-        return len(self.image)
-
     def __getitem__(self, number: int) -> Dict[str, Any]:
         shard, key, _ = self._fields[number]
         try:
@@ -140,17 +150,11 @@ class EvaluationSet(Dataset):
         except Damage as damage:
             raise self._error(f"{shard}, key {key}", damage) from None
 
-    def photo(self, number: int) -> Optional[Image.Image]:
-        """The RGB image itself, from the shard or else from `image_root`; None where neither has it whole."""
+    def _encoded(self, number: int) -> bytes:
+        """From the shard, or else from `image_root`."""
         sample = self._read(number, IMAGE_EXTENSIONS)
-        try:
-            if sample.fields:
-                return decode_image(image_field(sample)[1])
-            return (
-                None if self.image_root is None else decode_image((self.image_root / self.image[number]).read_bytes())
-            )
-        except (OSError, Damage):
-            return None
-
-    def collater(self, samples: List[Dict[str, Any]]) -> Dict[str, Any]:
-        return default_collate(samples)
+        if sample.fields:
+            return image_field(sample)[1]
+        if self.image_root is None:
+            raise Damage("is not in its shard, and no folder of images is known")
+        return (self.image_root / self.image[number]).read_bytes()

@@ -30,8 +30,12 @@ class Regions(Protocol):
 
     fingerprint: str  # of the files they are in
 
-    def find(self, record: Record) -> np.ndarray:
-        """R x D floats, or a view of them that is read only when it is used. Raises Damage where the image has none."""
+    def find(self, record: Record) -> Tuple[str, np.ndarray]:
+        """An image's place in the files, and its R x D floats, or a view of them that is read only when it is used.
+
+        Raises:
+            Damage: the image has none.
+        """
 
 
 def image_names(record: Record) -> List[str]:
@@ -56,11 +60,11 @@ class NpyFolder:
         )
         self.fingerprint = f"npy/{hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
 
-    def find(self, record: Record) -> np.ndarray:
+    def find(self, record: Record) -> Tuple[str, np.ndarray]:
         for name in image_names(record):
             path = self.folder / f"{name}.npy"
             if ".." not in path.parts and path.is_file():
-                return _load(path)
+                return str(path), _load(path)
         raise Damage(
             f"{record.image!r} has no features; looked for {', '.join(image_names(record))} (.npy) in {self.folder}"
         )
@@ -82,11 +86,11 @@ class Hdf5File:
         status = path.stat()
         self.fingerprint = f"h5/{hashlib.sha256(f'{status.st_size} {status.st_mtime_ns}'.encode()).hexdigest()[:12]}"
 
-    def find(self, record: Record) -> np.ndarray:
+    def find(self, record: Record) -> Tuple[str, np.ndarray]:
         for name in image_names(record):
             for place in (name, f"{name}_features", f"{name}/features"):
                 if isinstance(self.file.get(place), self.dataset):
-                    return self.file[place]
+                    return f"{self.path}, {place}", self.file[place]
         raise Damage(f"{record.image!r} has no features; looked for {', '.join(image_names(record))} in {self.path}")
 
 
@@ -129,7 +133,7 @@ def write_regions(
             names them by their files.
     Raises:
         UserError: before anything is written, every image without features, or with features of another shape than the
-            first image's.
+            first image's, or with those that another image has.
     """
     shape = _common_shape(images, index, regions)
     plans = {
@@ -143,12 +147,21 @@ def write_regions(
 
 
 def _common_shape(images: Path, index: Dict[str, Any], regions: Regions) -> List[int]:
+    """The shape of every image's features. Raises UserError as `write_regions`."""
     shape: List[int] = []
+    image_at: Dict[str, str] = {}
     problems = []
     for entry in (entry for entries in index["splits"].values() for entry in entries):
         for number, sample in shard_samples(images, entry):
             try:
-                found = regions.find(decode_text(sample, number).record)
+                record = decode_text(sample, number).record
+                place, found = regions.find(record)
+                other = image_at.setdefault(place, record.image)
+                if other != record.image:
+                    raise Damage(
+                        f"{record.image!r} and {other!r} would both have the features {place}; "
+                        f"name each image's by its path, here {image_names(record)[0]}"
+                    )
                 _check_form(found, shape or None)
                 shape = shape or list(found.shape)
             except Damage as damage:
@@ -173,7 +186,7 @@ def _from_images(images: Path, entry: Entry, regions: Regions, shape: List[int])
     for number, sample in shard_samples(images, entry):
         try:
             record = decode_text(sample, number).record
-            vector, array = _as_regions(regions.find(record), shape)
+            vector, array = _as_regions(regions.find(record)[1], shape)
         except Damage as damage:
             problems.append(f"{entry['name']}, key {sample.key}: {damage}")
             continue

@@ -7,10 +7,11 @@ from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
 
 from lavis_asym.data.check import Report
 from lavis_asym.data.fields import check_content, check_seal, decode_text, encode_sample, sample_key
-from lavis_asym.data.shards import Entry, load_index, open_shard, write_atomically
+from lavis_asym.data.shards import Entry, load_index, open_shard
 from lavis_asym.data.tar import Damage, RawSample, read_samples
 from lavis_asym.data.writing import ShardPlan, write_shards
 from lavis_asym.errors import UserError
+from lavis_asym.files import write_atomically
 
 LEFT_OUT = "left_out.json"
 

@@ -14,7 +14,6 @@ a folder, `data.tar` and `data.fields` say what a shard and a sample are.
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from lavis_asym.data.fields import KINDS
 from lavis_asym.data.layout import SPLITS
 from lavis_asym.data.tar import Damage, RawSample, read_samples
 from lavis_asym.errors import UserError
+from lavis_asym.files import write_atomically
 
 INDEX = "index.json"
 PACKING = "packing"  # a folder that is there while shards are written; nothing in it is believed
@@ -227,13 +227,3 @@ def shard_samples(folder: Path, entry: Entry, verify: bool = True) -> Iterator[T
             f"{folder / entry['name']}: has {number - entry['first']} samples, {INDEX} says {entry['samples']}; "
             f"lavis-asym check {folder} says more"
         )
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file has the new content or, whatever happens, its old one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)

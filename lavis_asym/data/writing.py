@@ -30,11 +30,11 @@ from lavis_asym.data.shards import (
     digest,
     load_index,
     shard_name,
-    write_atomically,
     write_index,
 )
 from lavis_asym.data.tar import RawSample, write_samples
 from lavis_asym.errors import UserError
+from lavis_asym.files import write_atomically
 
 PLAN = "plan.json"
 SHA256 = re.compile("[0-9a-f]{64}")

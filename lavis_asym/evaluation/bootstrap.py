@@ -56,11 +56,11 @@ def mean_interval(
 ) -> Optional[List[float]]:
     """95% interval [low, high] of the mean of Q values, `image` being the image that each belongs to (int Q).
 
-    None for the values of a few images.
+    None for the values of a few images, or no resamples.
     """
     numbers = np.unique(image, return_inverse=True)[1]
     images = int(numbers.max()) + 1
-    if images < LEAST_IMAGES:
+    if images < LEAST_IMAGES or not resamples:
         return None
     sums, counts = np.bincount(numbers, values, images), np.bincount(numbers, minlength=images)
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from lavis_asym.evaluation.bootstrap import mean_interval
+from lavis_asym.evaluation.bootstrap import RESAMPLES, mean_interval
 from lavis_asym.evaluation.metrics import RECALLS_AT
 from lavis_asym.evaluation.ranks import Ranks
 
@@ -16,6 +16,8 @@ def recall_by_length(
     lengths: np.ndarray,
     image: Optional[np.ndarray] = None,
     ties: str = "against",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> List[Dict[str, Any]]:
     """Text-to-image recall of the queries of each quintile of lengths.
 
@@ -25,6 +27,7 @@ def recall_by_length(
         image: Q int, the image of each query; adds the 95% intervals `img_r1_interval` ... `img_r10_interval`,
             None where there are too few images.
         ties: see `evaluation.ranks`.
+        resamples, seed: of the intervals; None of 0 resamples.
     Returns:
         One `{"words": "6-8", "queries": int, "img_r1", "img_r5", "img_r10": percent}` for each bin that has queries,
         the shortest first.
@@ -46,8 +49,9 @@ def recall_by_length(
         label = str(longest) if shortest == longest else f"{shortest}-{longest}"
         row: Dict[str, Any] = {"words": label, "queries": len(own), **recalls(found, ties)}
         if image is not None:
+            images = np.asarray(image)[own]
             for k in RECALLS_AT:
-                row[f"img_r{k}_interval"] = mean_interval(100.0 * found.hits(k, ties), np.asarray(image)[own])
+                row[f"img_r{k}_interval"] = mean_interval(100.0 * found.hits(k, ties), images, resamples, seed)
         rows.append(row)
     return rows
 

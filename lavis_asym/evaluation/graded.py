@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
-from lavis_asym.evaluation.bootstrap import mean_interval
+from lavis_asym.evaluation.bootstrap import RESAMPLES, mean_interval
 from lavis_asym.evaluation.caption_similarity import Cider, RougeL
 from lavis_asym.evaluation.truth import Ragged, Truth
 from lavis_asym.evaluation.words import groups_of, words_of
@@ -55,6 +55,7 @@ def graded_metrics(
     truth: Truth,
     at: int = 25,
     most_queries: int = 30_000,
+    resamples: int = RESAMPLES,
     seed: int = 42,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> Dict[str, Dict[str, Any]]:
@@ -69,7 +70,8 @@ def graded_metrics(
             references).
         at: the number of places that count.
         most_queries: a direction with more queries is measured on a sample of so many. COCO 5K is graded whole.
-        seed: of that sample.
+        resamples: of the intervals; 0 for none.
+        seed: of that sample and of the intervals.
         progress: wraps each loop over queries, for instance `tqdm`.
     Raises:
         ValueError: scores of another shape, or an image without a text.
@@ -110,7 +112,8 @@ def graded_metrics(
         for side, pairs in values.items():
             value, chance = np.mean(pairs, axis=0)
             result[name][f"{side}_ndcg{at}"] = float(value)
-            result[name][f"{side}_ndcg{at}_interval"] = mean_interval([own for own, _ in pairs], asked[side])
+            interval = mean_interval([own for own, _ in pairs], asked[side], resamples, seed)
+            result[name][f"{side}_ndcg{at}_interval"] = interval
             result[name][f"{side}_chance{at}"] = float(chance)
             result[name][f"{side}_queries"] = len(pairs)
     return result

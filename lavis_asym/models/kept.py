@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lavis_asym.encoders import VisionFeatures
 from lavis_asym.errors import UserError
+from lavis_asym.files import replacing
 
 
 def can_keep(folder: Path) -> bool:
@@ -42,11 +43,10 @@ def kept_features(model, batch: Dict[str, Any], folder: Optional[Path]) -> Visio
     with suppress(OSError, SafetensorError):  # not there, or not whole
         return VisionFeatures(**load_file(path))
     features = VisionFeatures(*(part.cpu().contiguous() for part in model.encode_images(batch)))
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(features._asdict(), partial)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            save_file(features._asdict(), partial)
     except (OSError, SafetensorError) as error:
         raise _not_written(path, error) from None
     return features

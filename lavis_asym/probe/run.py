@@ -1,15 +1,16 @@
 """The asymmetry probe: what a model makes of texts that say less, more, or something false."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set
 
 import numpy as np
 
 from lavis_asym.asymmetry.policy import read_policy
 from lavis_asym.asymmetry.rearrange import negate
 from lavis_asym.errors import UserError
-from lavis_asym.evaluation.bootstrap import mean_interval
+from lavis_asym.evaluation.bootstrap import RESAMPLES, mean_interval
 from lavis_asym.evaluation.by_length import recalls
 from lavis_asym.evaluation.probe import chance, chosen
 from lavis_asym.evaluation.ranks import Ranks
@@ -21,6 +22,8 @@ from lavis_asym.probe.text_only import text_only_accuracy
 from lavis_asym.probe.texts import FAMILIES, Item, Query
 
 CAPTIONS = 1000
+
+Interval = Callable[[Sequence[float], Sequence[int]], Optional[List[float]]]  # of values and the image of each
 
 
 def run_probe(
@@ -34,6 +37,7 @@ def run_probe(
     karpathy: Optional[PathLike] = None,
     limit: int = CAPTIONS,
     ties: str = "against",
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Dict[str, Any]:
     """Probe a model on a gallery of N images.
@@ -49,7 +53,8 @@ def run_probe(
         karpathy: his dataset_coco.json. Items of photos that his splits train on are then counted apart.
         limit: of the captions drawn by `seed` that texts are made of.
         ties: of the recalls, see `evaluation.ranks`; a false text that ties with the true one always counts as chosen.
-        seed: the same seed and captions give the same texts.
+        resamples: of the intervals; 0 for none.
+        seed: of the texts and of the intervals.
     Returns:
         Plain JSON, accuracies and recalls in percent:
         {"seed": int, "captions": int drawn, "captions_in_all": int,
@@ -89,17 +94,21 @@ def run_probe(
     every = [item for items in (*negatives.values(), *found.values()) for item in items]
     scores = scorer.own((item.image, text) for item in every for text in (item.true, *item.wrong))
 
+    interval = partial(mean_interval, resamples=resamples, seed=seed)
     operators = {
-        name: {"trained": name in trained, **_accuracy(items, scores, seed)} for name, items in negatives.items()
+        name: {"trained": name in trained, **_accuracy(items, scores, interval, seed)}
+        for name, items in negatives.items()
     }
     return {
         "seed": seed,
         "captions": len(drawn),
         "captions_in_all": sum(map(len, captions)),
-        "recall": _recall(scorer, drawn, images, captions, ties, seed),
+        "recall": _recall(scorer, drawn, images, captions, ties, interval, seed),
         "operators": operators,
         "operators_mean": _means(operators),
-        "people": {name: _of_people(people[name], found[name], scores, images, seen, seed) for name in people},
+        "people": {
+            name: _of_people(people[name], own, scores, images, seen, interval, seed) for name, own in found.items()
+        },
     }
 
 
@@ -117,7 +126,7 @@ def _in_gallery(name: str, choices: Sequence[Choice], images: Sequence[str]) -> 
     return items
 
 
-def _recall(scorer: Scorer, drawn, images, captions, ties: str, seed: int) -> Dict[str, Any]:
+def _recall(scorer: Scorer, drawn, images, captions, ties: str, interval: Interval, seed: int) -> Dict[str, Any]:
     made = {family: texts.queries(family, drawn, images, captions, seed) for family in FAMILIES}
     every = [query for own in made.values() for query in own]
     ranks = scorer.ranks((query.image, text) for query in every for text in (query.text, *query.sources))
@@ -126,12 +135,12 @@ def _recall(scorer: Scorer, drawn, images, captions, ties: str, seed: int) -> Di
         if own:
             unclear = texts.ambiguous(own, captions)
             clear = [query for query, is_unclear in zip(own, unclear) if not is_unclear]
-            row = {"type": FAMILIES[family][0], **_paired(own, ranks, ties), "ambiguous": sum(unclear)}
-            result[family] = {**row, **({"unambiguous": _paired(clear, ranks, ties)} if clear else {})}
+            row = {"type": FAMILIES[family][0], **_paired(own, ranks, ties, interval), "ambiguous": sum(unclear)}
+            result[family] = {**row, **({"unambiguous": _paired(clear, ranks, ties, interval)} if clear else {})}
     return result
 
 
-def _paired(queries: Sequence[Query], ranks: Mapping[Pair, Rank], ties: str) -> Dict[str, Any]:
+def _paired(queries: Sequence[Query], ranks: Mapping[Pair, Rank], ties: str, interval: Interval) -> Dict[str, Any]:
     def mean_recalls(image: int, asked: Sequence[str]) -> Dict[str, float]:
         ahead, tied = np.array([ranks[image, text] for text in asked]).T
         return recalls(Ranks(ahead, tied, np.ones_like(ahead)), ties)
@@ -144,11 +153,11 @@ def _paired(queries: Sequence[Query], ranks: Mapping[Pair, Rank], ties: str) -> 
         "queries": len(queries),
         "captions": {name: float(np.mean([row[name] for row in captions])) for name in captions[0]},
         "texts": {name: float(np.mean([row[name] for row in texts])) for name in texts[0]},
-        "gain_interval": {name: mean_interval(values, own) for name, values in gained.items()},
+        "gain_interval": {name: interval(values, own) for name, values in gained.items()},
     }
 
 
-def _accuracy(items: Sequence[Item], scores: OwnScores, seed: int) -> Dict[str, Any]:
+def _accuracy(items: Sequence[Item], scores: OwnScores, interval: Interval, seed: int) -> Dict[str, Any]:
     def right(of: Mapping[Pair, float]) -> np.ndarray:
         true = [of[item.image, item.true] for item in items]
         return 100.0 * chosen(true, [[of[item.image, text] for text in item.wrong] for item in items])
@@ -158,7 +167,7 @@ def _accuracy(items: Sequence[Item], scores: OwnScores, seed: int) -> Dict[str, 
         "items": len(items),
         "chance": 100.0 * chance([item.wrong for item in items]),
         "accuracy": float(own.mean()),
-        "interval": mean_interval(own, [item.image for item in items]),
+        "interval": interval(own, [item.image for item in items]),
         "text_only": text_only_accuracy(items, seed),
         "other_photos": None if scores.elsewhere is None else float(right(scores.elsewhere).mean()),
     }
@@ -189,13 +198,14 @@ def _of_people(
     scores: OwnScores,
     images: Sequence[str],
     seen: FrozenSet[str],
+    interval: Interval,
     seed: int,
 ) -> Dict[str, Any]:
     known = [item for item in items if photo_key(images[item.image]) in seen]
     new = [item for item in items if photo_key(images[item.image]) not in seen]
     result: Dict[str, Any] = {"not_in_gallery": len(choices) - len(items)}
     if new:
-        result.update(_accuracy(new, scores, seed))
+        result.update(_accuracy(new, scores, interval, seed))
     if known:
-        result["karpathy_train"] = _accuracy(known, scores, seed)
+        result["karpathy_train"] = _accuracy(known, scores, interval, seed)
     return result

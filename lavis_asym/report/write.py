@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Mapping, Optional, Tuple
 
-from lavis_asym.data.shards import write_atomically
+from lavis_asym.files import write_atomically
 from lavis_asym.report.collect import Pictures
 from lavis_asym.report.examples import Photo
 from lavis_asym.report.markdown import markdown

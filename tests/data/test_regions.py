@@ -1,13 +1,15 @@
 """Region features of the user's own: shapes checked, named where they are missing, never made up."""
 
 import importlib.util
+import json
 
 import kills
 import numpy as np
 import pytest
+from PIL import Image
 
 from lavis_asym.data.fields import decode_text, feature_arrays
-from lavis_asym.data.layout import read_annotations
+from lavis_asym.data.layout import read_annotations, read_layout
 from lavis_asym.data.packing import PackOptions, pack_images
 from lavis_asym.data.regions import Hdf5File, NpyFolder, write_regions, write_scan
 from lavis_asym.data.shards import read_index, shard_samples
@@ -103,6 +105,42 @@ def test_what_is_missing_or_of_another_shape_is_named_and_nothing_is_made_up(ima
         write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "out")
     assert "1 image(s)" in str(error.value) or "1 sample(s)" in str(error.value)
     assert not (tmp_path / "out" / "index.json").exists()
+
+
+@pytest.mark.parametrize(
+    "names,place", [(("cats/001.jpg", "dogs/001.jpg"), "001"), (("holiday_0007.jpg", "kitchen_7.jpg"), "7")]
+)
+@pytest.mark.parametrize("source", ["npy", "h5"])
+def test_features_that_two_images_would_share_are_named_with_both(tmp_path, names, place, source):
+    for name in names:
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6), len(name)).save(tmp_path / "images" / name)
+    (tmp_path / "train.json").write_text(json.dumps([{"image": n, "caption": n, "image_id": n} for n in names]))
+    pack_images(read_layout(tmp_path), tmp_path / "shards", "own", PackOptions())
+    own = [name.rpartition(".")[0] for name in names]
+
+    def given(*keys):
+        if source == "h5":
+            h5py = pytest.importorskip("h5py")
+            path = tmp_path / f"{len(keys)}.h5"
+            with h5py.File(path, "w") as file:
+                for key in keys:
+                    file[f"{key}/features"] = regions_of(len(key))
+            return Hdf5File(path)
+        for key in keys:
+            path = tmp_path / "npy" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, regions_of(len(key)))
+        return NpyFolder(tmp_path / "npy")
+
+    with pytest.raises(UserError, match="would both have the features") as error:
+        write_regions(tmp_path / "shards", read_index(tmp_path / "shards"), given(place), tmp_path / "out")
+    assert all(repr(name) in str(error.value) for name in names) and place in str(error.value)
+    assert f"here {own[1]}" in str(error.value) and not (tmp_path / "out").exists()
+    write_regions(tmp_path / "shards", read_index(tmp_path / "shards"), given(*own), tmp_path / "out")
+    for _, record, sample in records(tmp_path / "out"):
+        features = feature_arrays(sample, read_index(tmp_path / "out")["features"])
+        np.testing.assert_allclose(features[1], regions_of(len(record.image) - 4), atol=2e-3)
 
 
 def test_an_archive_is_no_array(images, npy, tmp_path):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +17,7 @@ from PIL import Image
 from lavis_asym.data.scenes.draw import GENERATOR_VERSION, make_scene
 from lavis_asym.data.scenes.picture import render
 from lavis_asym.data.scenes.truth import SPLITS, Count, Description, Object, Relation, Scene, Thing
+from lavis_asym.files import replacing
 
 DEFAULT_COUNTS: Mapping[str, int] = MappingProxyType({"train": 2000, "val": 200, "test": 200})
 _TABLES = ("train.json", "val.json", "test.json", "truth.json")
@@ -107,23 +106,13 @@ def _with_bar(seed: int, counts: Mapping[str, int], progress: bool) -> Iterator[
 
 
 def _write_image(path: Path, image: Image.Image) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, **_JPEG)
-    _write_whole(path, buffer.getvalue())
+    with replacing(path) as partial:
+        image.save(partial, **_JPEG)
 
 
 def _write_json(path: Path, content: Any) -> None:
-    _write_whole(path, (json.dumps(content) + "\n").encode("ascii"))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside ``path`` and rename, so that the file is never seen in part."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        partial.write_bytes((json.dumps(content) + "\n").encode("ascii"))
 
 
 def _tables(scenes: Sequence[Scene]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class NpyFolder:
     def find(self, record: Record) -> Tuple[str, np.ndarray]:
         for name in image_names(record):
             path = self.folder / f"{name}.npy"
-            if ".." not in path.parts and path.is_file():
+            if ".." not in Path(name).parts and path.is_file():
                 return str(path), _load(path)
         raise Damage(
             f"{record.image!r} has no features; looked for {', '.join(image_names(record))} (.npy) in {self.folder}"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import kills
 import numpy as np
@@ -13,6 +14,7 @@ from lavis_asym.data.layout import read_annotations, read_layout
 from lavis_asym.data.packing import PackOptions, pack_images
 from lavis_asym.data.regions import Hdf5File, NpyFolder, write_regions, write_scan
 from lavis_asym.data.shards import read_index, shard_samples
+from lavis_asym.data.tar import Damage
 from lavis_asym.errors import UserError
 
 
@@ -60,9 +62,17 @@ def assert_packed(folder, images):
         np.testing.assert_allclose(vector, expected.mean(0), atol=2e-3)
 
 
-def test_a_npy_for_each_image(images, npy, tmp_path):
+def test_a_npy_for_each_image(images, npy, tmp_path, monkeypatch):
     write_regions(images, read_index(images), NpyFolder(npy), tmp_path / "out")
     assert_packed(tmp_path / "out", images)
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    _, record, _ = next(records(images))
+    np.testing.assert_array_equal(NpyFolder(Path("../npy")).find(record)[1], NpyFolder(npy).find(record)[1])
+    np.save(tmp_path / "beside.npy", regions_of(0))
+    with pytest.raises(Damage, match="has no features"):
+        NpyFolder(Path("../npy")).find(record._replace(image="../beside.jpg", image_id="none"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("h5py") is None, reason="h5py is not installed")

@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lavis_asym.errors import UserError
+from lavis_asym.paths import find_config
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the fault shows only without a GPU")
 
@@ -193,3 +194,24 @@ def test_lavis_own_models_keep_lavis_own_config(tmp_path):
         "run: {task: retrieval, anything: 1}\n"
     )
     assert type(build(["run.anything=2"], path)) is Config
+
+
+def test_project_files_hold_only_what_differs_from_the_defaults(tmp_path):
+    files = sorted(find_config("projects/asym/demo.yaml").parent.glob("*.yaml"))
+    assert len(files) > 3
+    for path in files:
+        given = OmegaConf.load(path)
+        bare = {"model": {"arch": given.model.arch}, "datasets": {name: {} for name in given.datasets}, "run": {}}
+        OmegaConf.save(bare, tmp_path / "bare.yaml")
+        defaults = build(path=tmp_path / "bare.yaml").config
+        del given.model["arch"]
+        repeated = [key for key, value in leaves(given) if OmegaConf.select(defaults, key) == value]
+        assert not repeated, f"{path.name}: {repeated}"
+
+
+def leaves(tree, prefix=""):
+    for key in tree:
+        if OmegaConf.is_dict(tree[key]):
+            yield from leaves(tree[key], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", tree[key]

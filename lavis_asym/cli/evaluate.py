@@ -23,7 +23,15 @@ import sys
 from pathlib import Path
 
 from lavis_asym.cli.compare import read_run
-from lavis_asym.evaluation.ranks import TIES
+from lavis_asym.data.layout import read_layout
+from lavis_asym.data.shards import read_index
+from lavis_asym.errors import UserError, near_matches
+from lavis_asym.evaluation import PROTOCOLS, TIES, protocol_line, recall_table, trec_qrels, trec_run
+from lavis_asym.evaluation.run_files import DIRECTIONS, SUFFIX
+from lavis_asym.files import write_atomically
+from lavis_asym.registration import model_class, register_all
+from lavis_asym.report import write_scalars
+from lavis_asym.run import quiet
 
 HELP = "evaluate a model, ours or one of LAVIS's, and write a report"
 
@@ -58,10 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the table, and where the report lies."""
-    from lavis_asym.errors import UserError, near_matches
-    from lavis_asym.evaluation import PROTOCOLS, protocol_line, recall_table
-    from lavis_asym.run import quiet
-
     if arguments.scores:
         _refuse_beside_scores(arguments)
         metrics, protocol = _scored_again(arguments.scores, arguments.ties)
@@ -94,8 +98,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _refuse_beside_scores(arguments: argparse.Namespace) -> None:
     """Raise UserError if there are options that say nothing about a finished evaluation."""
-    from lavis_asym.errors import UserError
-
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     alone = vars(parser.parse_args(["--scores", str(arguments.scores), "--ties", arguments.ties]))
@@ -113,7 +115,6 @@ def _evaluated(arguments: argparse.Namespace):
     from torch.utils.data import DataLoader
 
     from lavis_asym.assessment import Settings, assess, check_settings, protocol_of, rank
-    from lavis_asym.report import write_scalars
     from lavis_asym.scorers import scorer
 
     model, processors, training = _model(arguments)
@@ -155,10 +156,6 @@ def _evaluated(arguments: argparse.Namespace):
 
 
 def _write_trec(folder: Path, split: str) -> None:
-    from lavis_asym.evaluation import trec_qrels, trec_run
-    from lavis_asym.evaluation.run_files import DIRECTIONS, SUFFIX
-    from lavis_asym.files import write_atomically
-
     run = read_run(folder / f"{split}{SUFFIX}")
     for direction in DIRECTIONS:
         write_atomically(folder / f"{split}.{direction}.trec", trec_run(run, direction).encode())
@@ -170,10 +167,7 @@ def _model(arguments: argparse.Namespace):
     from lavis.models import load_model_and_preprocess
 
     from lavis_asym.config import find_device
-    from lavis_asym.data.shards import read_index
-    from lavis_asym.errors import UserError, near_matches
     from lavis_asym.models.checkpoint import Training, load_checkpointed
-    from lavis_asym.registration import model_class, register_all
 
     device = find_device(arguments.device, "--device")
     register_all()
@@ -202,10 +196,7 @@ def _model(arguments: argparse.Namespace):
 
 def _dataset(arguments: argparse.Namespace, model, vis_processor, text_processor):
     from lavis_asym.data.evaluation_set import EvaluationSet, FolderSet
-    from lavis_asym.data.layout import read_layout
-    from lavis_asym.data.shards import read_index
     from lavis_asym.encoders import check_features, features_header
-    from lavis_asym.errors import UserError
 
     if arguments.root:
         source = read_layout(arguments.root)

@@ -25,8 +25,11 @@ and so are features that two images would share. A stopped command goes on where
 import argparse
 from pathlib import Path
 
+import yaml
+
 from lavis_asym.data.shards import load_index
 from lavis_asym.errors import UserError, near_matches
+from lavis_asym.paths import config_path
 
 HELP = "cache the frozen encoder's features, or pack your own"
 
@@ -71,10 +74,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _vision_encoder(model_type: str) -> str:
     """The encoder that a model type's defaults name."""
-    import yaml
-
-    from lavis_asym.paths import config_path
-
     folder = Path(config_path("models"))
     known = {path.stem.rpartition("asym_retrieval_")[2]: path for path in folder.glob("asym_retrieval_*.yaml")}
     if model_type not in known:

@@ -7,7 +7,7 @@ COCO and Flickr30k annotations are the same records under other names.
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from lavis_asym.errors import UserError
 
@@ -24,6 +24,9 @@ class Record(NamedTuple):
     image_id: str
     positives: Tuple[Tuple[str, ...], ...] = ()  # of each caption, what people wrote; () where nobody wrote any
     negatives: Tuple[Tuple[str, ...], ...] = ()
+
+
+Found = Tuple[List[Record], List[str]]  # and what is wrong
 
 
 class Source(NamedTuple):
@@ -59,14 +62,8 @@ def read_annotations(folder: Path, pattern: str, images: Path) -> Source:
     if not present:
         names = " and ".join([", ".join(path.name for path in list(files.values())[:2]), files["test"].name])
         raise UserError(f"{folder}: expected at least one of {names}, found none")
-    problems: List[str] = []
-    annotations = ((split, path, _load(path, problems)) for split, path in present.items())
-    return _checked(
-        {split: _records(path.name, items, images, problems) for split, path, items in annotations},
-        Source(images, tuple(present.values()), {}),
-        folder,
-        problems,
-    )
+    found = {split: _read(path, images) for split, path in present.items()}
+    return _checked(found, Source(images, tuple(present.values()), {}), folder)
 
 
 def read_records(path: Path) -> List[Record]:
@@ -77,8 +74,7 @@ def read_records(path: Path) -> List[Record]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected records in LAVIS's layout, such as train.json")
-    problems: List[str] = []
-    records = _records(path.name, _load(path, problems), None, problems)
+    records, problems = _read(path, None)
     _raise(path, problems)
     return records
 
@@ -91,9 +87,8 @@ def read_karpathy(path: Path, images: Path) -> Source:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected Karpathy's dataset_coco.json or one like it")
-    problems: List[str] = []
-    content = _load(path, problems, dict)
-    items = content.get("images") if content else None
+    content, problems = _load(path, dict)
+    items = content.get("images")
     if not problems and (not isinstance(items, list) or not items):
         problems.append(f"{path}: expected Karpathy's format, an object with a non-empty list 'images'")
     annotations: Dict[str, List[Any]] = {}
@@ -110,23 +105,19 @@ def read_karpathy(path: Path, images: Path) -> Source:
             )
             continue
         annotations.setdefault(split, []).append({"image": image, "image_id": image_id, "caption": captions})
-    return _checked(
-        {
-            split: _records(f"{path.name}, split {split}", annotations[split], images, problems)
-            for split in SPLITS
-            if split in annotations
-        },
-        Source(images, (path,), {}),
-        path,
-        problems,
-    )
+    found = {
+        split: _records(f"{path.name}, split {split}", annotations[split], images)
+        for split in SPLITS
+        if split in annotations
+    }
+    return _checked(found, Source(images, (path,), {}), path, problems)
 
 
-def _checked(records: Dict[str, List[Record]], source: Source, place: Path, problems: List[str]) -> Source:
+def _checked(found: Dict[str, Found], source: Source, place: Path, problems: Sequence[str] = ()) -> Source:
     if not source.images.is_dir():
         raise UserError(f"{source.images}: no such folder; expected the images that the annotations name in it")
-    problems.extend(_overlaps(records))
-    _raise(place, problems)
+    records = {split: own for split, (own, _) in found.items()}
+    _raise(place, [*problems, *(problem for _, own in found.values() for problem in own), *_overlaps(records)])
     return source._replace(splits=records)
 
 
@@ -135,26 +126,33 @@ def _raise(place: Path, problems: List[str]) -> None:
         raise UserError.from_problems(f"{place}: {len(problems)} problem(s); mend these and start again:", problems)
 
 
-def _load(path: Path, problems: List[str], expected: type = list) -> Any:
+def _read(path: Path, images: Optional[Path]) -> Found:
+    """The records of a file, and what is wrong with it."""
+    annotations, faults = _load(path, list)
+    records, problems = _records(path.name, annotations, images)
+    return records, faults + problems
+
+
+def _load(path: Path, expected: type) -> Tuple[Any, List[str]]:
+    """The content of a file, empty where it is not what is expected, and what is wrong with it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         lines = "; expected one list, [{...}, {...}], not JSON lines" if "Extra data" in str(error) else ""
-        problems.append(f"{path}: not valid JSON ({error}){lines}")
-        return expected()
+        return expected(), [f"{path}: not valid JSON ({error}){lines}"]
     if not isinstance(content, expected) or not content:
         what = "list of records" if expected is list else "object"
-        problems.append(f"{path}: expected a non-empty {what}, got {type(content).__name__}")
-        return expected()
-    return content
+        return expected(), [f"{path}: expected a non-empty {what}, got {type(content).__name__}"]
+    return content, []
 
 
-def _records(name: str, annotations: List[Any], images: Optional[Path], problems: List[str]) -> List[Record]:
+def _records(name: str, annotations: List[Any], images: Optional[Path]) -> Found:
     """Records of one image are joined; a record is `{"image", "caption": str or list of str, "image_id"}`.
 
     It may carry `positives` and `negatives`: lists of texts that people wrote for its caption (for each, of a list).
     Where no record of an image has an `image_id` (as in LAVIS's COCO val and test files) its file name stands for it.
     """
+    problems: List[str] = []
     captions: Dict[str, List[str]] = {}
     image_of: Dict[str, str] = {}
     first_of: Dict[str, Tuple[int, Any]] = {}  # number and image_id of an image's first record
@@ -198,10 +196,11 @@ def _records(name: str, annotations: List[Any], images: Optional[Path], problems
         for prefix, count in prefixed.items()
     )
     written = {side: {key: tuple(own) if any(own) else () for key, own in given[side].items()} for side in GIVEN}
-    return [
+    records = [
         Record(image_of[key], tuple(texts), key, *(written[side][key] for side in GIVEN))
         for key, texts in captions.items()
     ]
+    return records, problems
 
 
 def _prefix(annotation: Any, images: Optional[Path]) -> str:

@@ -77,7 +77,7 @@ class Hdf5File:
         try:
             import h5py
         except ImportError:
-            raise UserError(f"{path}: reading HDF5 needs the package h5py; pip install h5py") from None
+            raise UserError(f'{path}: reading HDF5 needs the package h5py: pip install "lavis-asym[regions]"') from None
         try:
             self.file = h5py.File(path, "r")
         except OSError as error:

@@ -23,6 +23,7 @@ class Good(NamedTuple):
     numbers: FrozenSet[int]  # of the samples
     captions: int
     met: FrozenSet[int]  # numbers of all its samples
+    left_out: List[Dict[str, str]]
 
 
 def repack(folder: Path, out: Path, report: Report) -> List[Dict[str, str]]:
@@ -43,8 +44,8 @@ def repack(folder: Path, out: Path, report: Report) -> List[Dict[str, str]]:
     left_out: List[Dict[str, str]] = []
     good: Dict[str, List[Good]] = {}
     for split, entries in index["splits"].items():
-        looked_at = [_good(folder, index, entry, report.deep, bad, left_out) for entry in entries]
-        left_out += _missing(looked_at, bad)
+        looked_at = [_good(folder, index, entry, report.deep, bad) for entry in entries]
+        left_out += [*(left for shard in looked_at for left in shard.left_out), *_missing(looked_at, bad)]
         kept = [shard for shard in looked_at if shard.numbers]
         good.update({split: kept} if kept else {})
     if not good:
@@ -63,15 +64,8 @@ def _section(index: Dict[str, Any], name: str) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _good(
-    folder: Path,
-    index: Dict[str, Any],
-    entry: Entry,
-    deep: bool,
-    bad: Dict[Tuple[str, str], str],
-    left_out: List[Dict[str, str]],
-) -> Good:
-    numbers, captions, met = set(), 0, set()
+def _good(folder: Path, index: Dict[str, Any], entry: Entry, deep: bool, bad: Dict[Tuple[str, str], str]) -> Good:
+    numbers, captions, met, left_out = set(), 0, set(), []
     for number, sample, fault in _readable(folder, entry):
         met.add(number)
         if not fault:
@@ -87,7 +81,7 @@ def _good(
         else:
             numbers.add(number)
             captions += len(text.record.captions)
-    return Good(entry, frozenset(numbers), captions, frozenset(met))
+    return Good(entry, frozenset(numbers), captions, frozenset(met), left_out)
 
 
 def _missing(shards: List[Good], bad: Dict[Tuple[str, str], str]) -> Iterator[Dict[str, str]]:

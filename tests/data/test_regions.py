@@ -90,7 +90,7 @@ def test_an_hdf5_file_with_cocos_numbers(images, tmp_path, form):
 
 def test_without_h5py_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
-    with pytest.raises(UserError, match="pip install h5py"):
+    with pytest.raises(UserError, match=r'h5py: pip install "lavis-asym\[regions\]"'):
         Hdf5File(tmp_path / "butd.h5")
 
 

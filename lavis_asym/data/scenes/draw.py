@@ -1,11 +1,9 @@
 """Scenes and their captions, drawn from a seed."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from dataclasses import replace
-from typing import Iterable, Optional, Sequence
+from typing import Iterable, List, Optional, Sequence, Tuple
 
 from lavis_asym.data.scenes.truth import (
     ATTRIBUTES,
@@ -35,12 +33,12 @@ _SIDES = {"small": (32, 34, 36), "large": (56, 59, 62)}
 _JITTER = {"small": 12, "large": 5}
 _FULLEST_WORDS = 32
 
-Fact = tuple[Description, tuple[int, ...]]
+Fact = Tuple[Description, Tuple[int, ...]]
 """A description and its mentions."""
 
 
 def make_scene(seed: int, split: str, index: int) -> Scene:
-    """Scene number ``index`` (0 and up) of ``split`` under ``seed`` (any integer).
+    """Scene number `index` (0 and up) of `split` under `seed` (any integer).
 
     The same arguments always give the same scene, and no two splits share a scene, under any seeds. One caption names
     one object or pair and leaves others out, one names every object, and the other three lie between.
@@ -64,7 +62,7 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
     )
 
 
-def _draw_objects(rng: random.Random) -> tuple[Object, ...]:
+def _draw_objects(rng: random.Random) -> Tuple[Object, ...]:
     """Two to six objects in reading order, in different cells, no two of the same shape and colour."""
     number = rng.randint(2, 6)
     kinds = rng.sample([(shape, colour) for shape in SHAPES for colour in COLOURS], number)
@@ -90,7 +88,7 @@ def _home(objects: Iterable[Object]) -> str:
     return (*("train",) * 8, "val", "test")[digest % 10]
 
 
-def _draw_facts(rng: random.Random, objects: Sequence[Object]) -> list[Fact]:
+def _draw_facts(rng: random.Random, objects: Sequence[Object]) -> List[Fact]:
     """Five facts in random order: one short, one fullest, three between, no two alike in content or words."""
     chosen = [_short(rng, objects), _fullest(rng, objects)]
     while len(chosen) < CAPTIONS_PER_SCENE:
@@ -115,7 +113,7 @@ def _thing(obj: Object, names: Iterable[str]) -> Thing:
 
 
 def _listed(rng: random.Random, objects: Sequence[Object], indices: Sequence[int], names: Iterable[str]) -> Fact:
-    """The objects at ``indices`` listed, all with the same attributes."""
+    """The objects at `indices` listed, all with the same attributes."""
     names = tuple(names)
     things = tuple(_thing(objects[i], names) for i in indices)
     return Description(things, wording=rng.getrandbits(16)), tuple(indices)
@@ -129,7 +127,7 @@ def _short(rng: random.Random, objects: Sequence[Object]) -> Fact:
 
 
 def _fullest(rng: random.Random, objects: Sequence[Object]) -> Fact:
-    """Every object with shape and colour, and as many sizes and places as ``_FULLEST_WORDS`` words allow."""
+    """Every object with shape and colour, and as many sizes and places as `_FULLEST_WORDS` words allow."""
     indices = rng.sample(range(len(objects)), len(objects))
     description, mentions = _listed(rng, objects, indices, ("shape", "colour"))
     if rng.random() < 0.4:
@@ -179,8 +177,8 @@ def _chained(rng: random.Random, objects: Sequence[Object]) -> Optional[Fact]:
 
 def _relate(
     rng: random.Random, objects: Sequence[Object], indices: Sequence[int], subject: int, target: int
-) -> tuple[Relation, ...]:
-    """One or all of the true relations between two things, given by position in ``indices``."""
+) -> Tuple[Relation, ...]:
+    """One or all of the true relations between two things, given by position in `indices`."""
     boxes = objects[indices[subject]].box, objects[indices[target]].box
     words = [word for word, is_true in RELATIONS.items() if is_true(*boxes)]
     kept = rng.choice((words, [rng.choice(words)]))
@@ -200,7 +198,7 @@ def _grouped(rng: random.Random, objects: Sequence[Object]) -> Optional[Fact]:
     return replace(description, counts=(Count(len(members), thing),)), mentions + members
 
 
-def _members(objects: Sequence[Object], name: str, value: str) -> tuple[int, ...]:
+def _members(objects: Sequence[Object], name: str, value: str) -> Tuple[int, ...]:
     return tuple(i for i, obj in enumerate(objects) if getattr(obj, name) == value)
 
 

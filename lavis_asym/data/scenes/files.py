@@ -1,7 +1,5 @@
 """The data set as files in LAVIS's retrieval layout, with the truth beside them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -9,7 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Iterable, Iterator, Mapping, Sequence, Union
+from typing import Any, Dict, Iterable, Iterator, Mapping, Sequence, Union
 
 import PIL
 from PIL import Image
@@ -31,12 +29,16 @@ def write_scenes(
 ) -> bool:
     """Write the data set in LAVIS's retrieval layout; return whether anything had to be written.
 
-    ``counts`` gives the number of images per split (0 and up; a split left out has none). The folder gets
-    ``images/*.jpg``, ``train.json`` (a record per caption), ``val.json`` and ``test.json`` (a record per image),
-    ``truth.json`` (see :func:`read_truth`) and, last, ``done.json`` with a sha256 over all of them. A folder whose
-    ``done.json`` tells of these very arguments, and whose files still have that sha256, is left as it is; any other
-    is written again, and images of an earlier set are removed. Every file appears whole or not at all, so several
-    processes may write the same set at once. ``progress`` shows a bar on stderr, and needs tqdm.
+    The folder gets `images/*.jpg`, `train.json` (a record per caption), `val.json` and `test.json` (a record per
+    image), `truth.json` (see `read_truth`) and, last, `done.json` with a sha256 over all of them. A folder whose
+    `done.json` tells of these very arguments, and whose files still have that sha256, is left as it is; any other is
+    written again, and images of an earlier set are removed. Every file appears whole or not at all, so several
+    processes may write the same set at once.
+
+    Args:
+        seed: any integer.
+        counts: the number of images per split, 0 and up; a split left out has none.
+        progress: a bar on stderr, which needs tqdm.
     """
     folder = Path(folder)
     wanted = {split: counts.get(split, 0) for split in SPLITS}
@@ -59,8 +61,8 @@ def write_scenes(
     return True
 
 
-def read_truth(folder: Union[str, Path]) -> dict[str, Scene]:
-    """The scenes of a written folder by ``image_id``, equal to those of :func:`make_scene`."""
+def read_truth(folder: Union[str, Path]) -> Dict[str, Scene]:
+    """The scenes of a written folder by `image_id`, equal to those of `make_scene`."""
     records = json.loads((Path(folder) / "truth.json").read_bytes())
     return {image_id: _scene_from_record(image_id, record) for image_id, record in records.items()}
 
@@ -70,7 +72,7 @@ def _image_name(image_id: str) -> str:
 
 
 def _is_whole(folder: Path, done: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether ``done.json`` records these arguments and every file is as it was when that was written."""
+    """Whether `done.json` records these arguments and every file is as it was when that was written."""
     try:
         recorded = dict(json.loads((folder / "done.json").read_bytes()))
         same = all(recorded.get(key) == value for key, value in done.items())
@@ -80,7 +82,7 @@ def _is_whole(folder: Path, done: Mapping[str, Any], names: Iterable[str]) -> bo
 
 
 def _digest(folder: Path, names: Iterable[str]) -> str:
-    """A sha256 over the name, length and bytes of every file but ``done.json``."""
+    """A sha256 over the name, length and bytes of every file but `done.json`."""
     digest = hashlib.sha256()
     for name in (*_TABLES, *(f"images/{name}" for name in names)):
         content = (folder / name).read_bytes()
@@ -90,7 +92,7 @@ def _digest(folder: Path, names: Iterable[str]) -> str:
 
 
 def _remove_others(images: Path, names: Iterable[str]) -> None:
-    """Remove images of an earlier set that are not among ``names``; files of other naming stay."""
+    """Remove images of an earlier set that are not among `names`; files of other naming stay."""
     for name in set(os.listdir(images)) - set(names):
         if _OUR_IMAGE.fullmatch(name):
             (images / name).unlink(missing_ok=True)
@@ -115,8 +117,8 @@ def _write_json(path: Path, content: Any) -> None:
         partial.write_bytes((json.dumps(content) + "\n").encode("ascii"))
 
 
-def _tables(scenes: Sequence[Scene]) -> dict[str, Any]:
-    """What each of ``_TABLES`` holds."""
+def _tables(scenes: Sequence[Scene]) -> Dict[str, Any]:
+    """What each of `_TABLES` holds."""
     by_split = {split: [scene for scene in scenes if scene.image_id.startswith(split)] for split in SPLITS}
     return {
         "train.json": [
@@ -135,8 +137,8 @@ def _tables(scenes: Sequence[Scene]) -> dict[str, Any]:
     }
 
 
-def _record_from_scene(scene: Scene) -> dict[str, Any]:
-    """The scene as JSON values, its ``image_id`` left to be the key; attributes a thing is silent on are left out."""
+def _record_from_scene(scene: Scene) -> Dict[str, Any]:
+    """The scene as JSON values, its `image_id` left to be the key; attributes a thing is silent on are left out."""
     return {
         "background": scene.background,
         "objects": [asdict(obj) for obj in scene.objects],
@@ -154,7 +156,7 @@ def _record_from_scene(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _record_from_thing(thing: Thing) -> dict[str, str]:
+def _record_from_thing(thing: Thing) -> Dict[str, str]:
     return {name: value for name, value in asdict(thing).items() if value is not None}
 
 

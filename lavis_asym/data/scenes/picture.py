@@ -1,9 +1,7 @@
 """A scene as an image."""
 
-from __future__ import annotations
-
 from functools import lru_cache
-from typing import Mapping
+from typing import Mapping, Tuple
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -14,7 +12,7 @@ _SUPERSAMPLING = 4
 _UNIT = 1000
 
 # Outlines in thousandths of the box side, x to the right and y down.
-_POLYGONS: Mapping[str, tuple[tuple[int, int], ...]] = {
+_POLYGONS: Mapping[str, Tuple[Tuple[int, int], ...]] = {
     "square": ((50, 50), (950, 50), (950, 950), (50, 950)),
     "triangle": ((500, 30), (1000, 930), (0, 930)),
     "diamond": ((500, 0), (870, 500), (500, 1000), (130, 500)),
@@ -30,7 +28,7 @@ _POLYGONS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "heart": ((75, 491), (268, 320), (732, 320), (925, 491), (500, 970)),
 }
 # Discs as (centre x, centre y, radius, 255 to add or 0 to take away), drawn after the polygon.
-_DISCS: Mapping[str, tuple[tuple[int, int, int, int], ...]] = {
+_DISCS: Mapping[str, Tuple[Tuple[int, int, int, int], ...]] = {
     "circle": ((500, 500, 500, 255),),
     "ring": ((500, 500, 500, 255), (500, 500, 255, 0)),
     "crescent": ((500, 500, 500, 255), (720, 500, 400, 0)),
@@ -49,8 +47,8 @@ def render(scene: Scene) -> Image.Image:
 
 
 @lru_cache(maxsize=None)
-def _masks(shape: str, side: int) -> tuple[Image.Image, Image.Image]:
-    """Coverage (mode L) of the shape in a box of ``side`` pixels, and of what lies within its outline.
+def _masks(shape: str, side: int) -> Tuple[Image.Image, Image.Image]:
+    """Coverage (mode L) of the shape in a box of `side` pixels, and of what lies within its outline.
 
     Drawn at whole supersampled pixels and averaged in integers, so that the platform's rounding plays no part.
     """

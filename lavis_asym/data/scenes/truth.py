@@ -1,16 +1,14 @@
 """What a scene is, what a caption states, and whether it is true."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Callable, Iterable, Mapping, Optional, Sequence, Union
+from typing import Callable, Iterable, Mapping, Optional, Sequence, Tuple, Union
 
 SPLITS = ("train", "val", "test")
 
 IMAGE_SIDE = 224
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "diamond", "arrow", "crescent")
-COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+COLOURS: Mapping[str, Tuple[int, int, int]] = MappingProxyType(
     {
         "red": (220, 30, 35),
         "blue": (35, 85, 220),
@@ -24,7 +22,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
         "brown": (120, 72, 32),
     }
 )
-BACKGROUNDS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+BACKGROUNDS: Mapping[str, Tuple[int, int, int]] = MappingProxyType(
     {
         "ivory": (238, 235, 224),
         "mist": (222, 231, 239),
@@ -49,7 +47,7 @@ PLACES = (
 
 ATTRIBUTES = ("shape", "colour", "size", "place")
 
-Box = tuple[int, int, int, int]
+Box = Tuple[int, int, int, int]
 
 RELATIONS: Mapping[str, Callable[[Box, Box], bool]] = MappingProxyType(
     {
@@ -66,8 +64,8 @@ RELATIONS: Mapping[str, Callable[[Box, Box], bool]] = MappingProxyType(
 class Object:
     """One object of a scene.
 
-    ``shape``, ``colour``, ``size`` and ``place`` are words of ``SHAPES``, ``COLOURS``, ``SIZES`` and ``PLACES``.
-    ``box`` is ``(left, top, right, bottom)`` in pixels, square, right and bottom exclusive, within the image.
+    `shape`, `colour`, `size` and `place` are words of `SHAPES`, `COLOURS`, `SIZES` and `PLACES`.
+    `box` is `(left, top, right, bottom)` in pixels, square, right and bottom exclusive, within the image.
     """
 
     shape: str
@@ -79,7 +77,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Thing:
-    """An object as described: any of the four attributes, ``None`` where the description is silent."""
+    """An object as described: any of the four attributes, `None` where the description is silent."""
 
     shape: Optional[str] = None
     colour: Optional[str] = None
@@ -89,7 +87,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Relation:
-    """``things[subject]`` is ``word`` (a key of ``RELATIONS``) ``things[target]``."""
+    """`things[subject]` is `word` (a key of `RELATIONS`) `things[target]`."""
 
     subject: int
     word: str
@@ -98,7 +96,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Count:
-    """Exactly ``number`` objects of the scene match ``thing``; an empty ``thing`` counts all objects."""
+    """Exactly `number` objects of the scene match `thing`; an empty `thing` counts all objects."""
 
     number: int
     thing: Thing = Thing()
@@ -108,14 +106,14 @@ class Count:
 class Description:
     """What one caption states.
 
-    ``things`` are different objects of one scene, ``relations`` index into them, ``counts`` stand beside them.
-    ``wording`` (0 to 65535) picks among synonyms in :func:`say` and has no bearing on truth.
+    `things` are different objects of one scene, `relations` index into them, `counts` stand beside them.
+    `wording` (0 to 65535) picks among synonyms in `say` and has no bearing on truth.
     Each fact is stated once, so replacing one attribute changes one detail of the sentence.
     """
 
-    things: tuple[Thing, ...] = ()
-    relations: tuple[Relation, ...] = ()
-    counts: tuple[Count, ...] = ()
+    things: Tuple[Thing, ...] = ()
+    relations: Tuple[Relation, ...] = ()
+    counts: Tuple[Count, ...] = ()
     wording: int = 0
 
 
@@ -123,21 +121,21 @@ class Description:
 class Scene:
     """A picture's structured truth and its captions.
 
-    ``objects`` stand in reading order of their places. ``captions[k]`` is ``say(facts[k])``. ``mentions[k]`` holds the
-    indices of the objects caption k speaks of: first one per entry of ``facts[k].things``, in order, then the members
-    of a counted group ("two red shapes"). ``background`` is a key of ``BACKGROUNDS`` that no caption names.
+    `objects` stand in reading order of their places. `captions[k]` is `say(facts[k])`. `mentions[k]` holds the
+    indices of the objects caption k speaks of: first one per entry of `facts[k].things`, in order, then the members
+    of a counted group ("two red shapes"). `background` is a key of `BACKGROUNDS` that no caption names.
     """
 
     image_id: str
-    objects: tuple[Object, ...]
-    captions: tuple[str, ...]
-    mentions: tuple[tuple[int, ...], ...]
-    facts: tuple[Description, ...]
+    objects: Tuple[Object, ...]
+    captions: Tuple[str, ...]
+    mentions: Tuple[Tuple[int, ...], ...]
+    facts: Tuple[Description, ...]
     background: str
 
 
 def holds(facts: Union[Description, Iterable[Description]], scene: Scene) -> bool:
-    """Whether a description, or every one of several, is true of ``scene``.
+    """Whether a description, or every one of several, is true of `scene`.
 
     A description is true when its counts are exact and its things can be matched to different objects of the scene
     such that every given attribute and every relation agrees. The empty description is true of every scene.
@@ -152,8 +150,8 @@ def _matches(thing: Thing, obj: Object) -> bool:
     return all(getattr(thing, name) in (None, getattr(obj, name)) for name in ATTRIBUTES)
 
 
-def _can_assign(facts: Description, objects: Sequence[Object], chosen: tuple[int, ...]) -> bool:
-    """Whether ``chosen``, the objects of the first things, extends to all things with every relation true."""
+def _can_assign(facts: Description, objects: Sequence[Object], chosen: Tuple[int, ...]) -> bool:
+    """Whether `chosen`, the objects of the first things, extends to all things with every relation true."""
     if len(chosen) == len(facts.things):
         boxes = [objects[i].box for i in chosen]
         return all(RELATIONS[r.word](boxes[r.subject], boxes[r.target]) for r in facts.relations)

@@ -1,11 +1,9 @@
 """A description in English."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
 
 from lavis_asym.data.scenes.truth import Count, Description, Relation, Thing
 
@@ -42,7 +40,7 @@ class _Voice:
     size_word: int
 
     @classmethod
-    def of(cls, wording: int) -> _Voice:
+    def of(cls, wording: int) -> "_Voice":
         choice = random.Random(f"wording {wording}").choice
         return cls(choice, choice(_SOMETHING), choice((0, 1)))
 
@@ -71,7 +69,7 @@ def say(description: Description) -> str:
     return f"{total}: {named}" if totals[0].number == len(description.things) else f"{total}, including {named}"
 
 
-def _say_parts(things: Sequence[Thing], groups: Sequence[Count], voice: _Voice) -> list[str]:
+def _say_parts(things: Sequence[Thing], groups: Sequence[Count], voice: _Voice) -> List[str]:
     placed = [_article(_say_thing(thing, voice)) for thing in things if thing.place]
     counted = [_say_count(group, voice) for group in groups]
     return placed + counted + [_article(_say_thing(thing, voice)) for thing in things if not thing.place]
@@ -82,7 +80,7 @@ def _say_list(parts: Sequence[str]) -> str:
 
 
 def _say_thing(thing: Thing, voice: _Voice, number: int = 1) -> str:
-    """The noun phrase without article or number word, plural unless ``number`` is 1."""
+    """The noun phrase without article or number word, plural unless `number` is 1."""
     noun = thing.shape or voice.something
     if number != 1:
         noun += "es" if noun.endswith("s") else "s"
@@ -104,7 +102,7 @@ def _say_relations(description: Description, groups: Sequence[Count], voice: _Vo
     """Relations as clauses; a pair alone may stay a noun phrase, a chain goes on with "which is"."""
     nouns = [_say_thing(thing, voice) for thing in description.things]
     links = [(ends, [r.word for r in links]) for ends, links in groupby(description.relations, _ends)]
-    named: set[int] = set()
+    named: Set[int] = set()
 
     def name(index: int) -> str:
         first = index not in named
@@ -129,5 +127,5 @@ def _say_relations(description: Description, groups: Sequence[Count], voice: _Vo
     return f"{text}, and there {verb} also {_say_list(extra)}"
 
 
-def _ends(relation: Relation) -> tuple[int, int]:
+def _ends(relation: Relation) -> Tuple[int, int]:
     return relation.subject, relation.target

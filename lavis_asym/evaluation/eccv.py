@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 
 from lavis_asym.evaluation.metrics import RECALLS_AT
+from lavis_asym.evaluation.top import first_places, ranked_by
 
 EXTRA = 'pip install "lavis-asym[eccv]"'
 TARGETS = ("eccv_map_at_r", "eccv_rprecision", "eccv_r1", "cxc_recalls", "coco_5k_recalls", "coco_1k_recalls")
@@ -103,17 +104,9 @@ def _rankings(
             continue
         right = np.zeros(len(candidates), dtype=bool)
         right[[place[i] for truth in truths for i in truth.get(query, ()) if i in place]] = True
-        losses = -row[known].astype(np.float64)
-        losses[np.isnan(losses)] = np.where(right[np.isnan(losses)], np.inf, -np.inf)
-        first = _best(losses, right, np.arange(len(losses)), deepest)
-        of_fold = _best(losses, right, np.flatnonzero(folds == fold_of_query[query]), RECALLS_AT[-1])
+        values = ranked_by(row[known], right)
+        own_fold = np.flatnonzero(folds == fold_of_query[query])
+        first = first_places(values, right, deepest)
+        of_fold = own_fold[first_places(values[own_fold], right[own_fold], RECALLS_AT[-1])]
         rankings[query] = candidates[np.concatenate([first, of_fold[~np.isin(of_fold, first)]])].tolist()
     return rankings
-
-
-def _best(losses: np.ndarray, right: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:
-    """The `count` of `among` with the least loss, in order; of equal ones the wrong ones first."""
-    count = min(count, len(among))
-    own = losses[among]
-    near = among[own <= np.partition(own, count - 1)[count - 1]]
-    return near[np.lexsort((right[near], losses[near]))][:count]

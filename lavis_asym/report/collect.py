@@ -8,6 +8,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from lavis_asym.evaluation.ranks import rank_queries
+from lavis_asym.evaluation.top import first_places, ranked_by
 from lavis_asym.evaluation.truth import Ragged, Truth
 from lavis_asym.report.attention import Attention
 
@@ -118,10 +119,10 @@ def _best_scores(scores: np.ndarray, right: Ragged) -> Tuple[np.ndarray, np.ndar
     """Of each query the best score of a right and of a wrong candidate; NaN against the model, -inf where none is."""
     best_right, best_wrong = (np.full(len(scores), -np.inf) for _ in range(2))
     for rows, block, own in _blocks(scores, right):
-        values = np.where(np.isnan(block[own]), -np.inf, block[own])
-        np.maximum.at(best_right[rows], own[0], values)
-        block[own] = -np.inf
-        best_wrong[rows] = np.where(np.isnan(block), np.inf, block).max(1)
+        values = ranked_by(block, own)
+        np.maximum.at(best_right[rows], own[0], values[own])
+        values[own] = -np.inf
+        best_wrong[rows] = values.max(1)
     return best_right, best_wrong
 
 
@@ -164,10 +165,9 @@ def _distinct(order: np.ndarray, names: Sequence[Tuple[str, ...]], count: int) -
 
 def _example(scores: np.ndarray, right: Ragged, rank: np.ndarray, query: int) -> Example:
     row, own = np.array(scores[query], dtype=np.float64), right.row(query)
-    wrong = np.ones(len(row), dtype=bool)
-    wrong[own] = False
-    value = np.where(np.isnan(row), np.where(wrong, np.inf, -np.inf), row)
-    order = np.lexsort((~wrong, -value))  # where scores tie, the wrong first
-    best = int(own[value[own].argmax()])
-    found = tuple(Found(int(c), float(row[c]), not wrong[c]) for c in order[:FOUND])
+    is_right = np.zeros(len(row), dtype=bool)
+    is_right[own] = True
+    values = ranked_by(row, own)
+    best = int(own[values[own].argmax()])
+    found = tuple(Found(int(c), float(row[c]), bool(is_right[c])) for c in first_places(values, is_right, FOUND))
     return Example(query, int(rank[query]), Found(best, float(row[best]), True), found)

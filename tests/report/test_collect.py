@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lavis_asym.evaluation.top import top_candidates
 from lavis_asym.evaluation.truth import Truth
 from lavis_asym.report import collect
 
@@ -62,6 +63,17 @@ def test_a_constant_matrix_is_drawn(value):
     found = collected(np.full((5, len(owner)), value, dtype=np.float32), truth)
     assert found.i2t.curve[0] == 0 and not found.i2t.best and len(found.i2t.worst) == 5
     assert not any(candidate.right for example in found.t2i.worst for candidate in example.found)
+
+
+def test_what_examples_found_is_the_top_of_their_ranking():
+    scores, truth, _ = problem(images=40)
+    scores[np.random.default_rng(1).random(scores.shape) < 0.02] = np.nan
+    found = collected(scores, truth)
+    for direction, matrix, right in ((found.i2t, scores, truth.texts), (found.t2i, scores.T, truth.images)):
+        top = top_candidates(matrix, right, 3)
+        for example in direction.worst + direction.best:
+            assert [own.number for own in example.found] == top.candidates[example.query].tolist()
+            np.testing.assert_array_equal([own.score for own in example.found], top.scores[example.query])
 
 
 def test_worst_and_best_queries():

@@ -1,8 +1,8 @@
 """The local part, forward: all pairs of 128 images and 256 texts (R = 36, 8 to 20 tokens, D = 1024), 8 heads and 1.
 
 Against the published loop over captions, against the bare matrix product S of the real tokens, and against all its
-matrix products at this machine's best rate. The peak of resident
-memory is read in a process of its own that does nothing but load torch and score.
+matrix products at this machine's best rate. The peak of resident memory is read in a process of its own that does
+nothing but load torch and score.
 """
 
 import json
@@ -12,17 +12,7 @@ import sys
 from functools import partial
 
 import torch
-from fusion_common import (
-    Row,
-    arguments,
-    bare_product,
-    best_time,
-    product_rate,
-    products_alone,
-    published_loop,
-    random_inputs,
-    report,
-)
+from fusion_common import Row, arguments, bare_product, best_time, products_alone, published_loop, random_inputs, report
 
 from lavis_asym.fusion import local_similarity
 
@@ -52,7 +42,7 @@ def main() -> None:
         for heads, bars in ((8, (">= 20", "<= 4")), (1, (">= 8", "<= 2"))):
             score = partial(local_similarity, regions, tokens, mask, heads=heads)
             seconds = best_time(score, repeats)
-            alone = products_alone(score, product_rate(repeats))
+            alone = products_alone(score, repeats)
             loop = best_time(partial(published_loop, regions, tokens, mask, heads), loop_repeats)
             name = f"local, {heads} head" + "s" * (heads > 1)
             rows.append(Row(name, "published loop", loop / seconds, seconds, loop, bars[0]))

@@ -70,17 +70,13 @@ def bare_product(regions: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
     return regions.flatten(0, 1) @ tokens[mask].T
 
 
-def products_alone(function: Callable[[], object], rate: float) -> float:
-    """Seconds that a function's matrix products would take at a rate in operations a second, and nothing else."""
+def products_alone(function: Callable[[], object], repeats: int, size: int = 2048) -> float:
+    """Seconds that a function's matrix products alone would take at the rate of one large product, size x size."""
     with FlopCounterMode(display=False) as counter:
         function()
-    return counter.get_total_flops() / rate
-
-
-def product_rate(repeats: int, size: int = 2048) -> float:
-    """Operations a second of a large matrix product in float32, which no smaller one exceeds by much."""
     left, right, out = (torch.randn(size, size) for _ in range(3))
-    return 2 * size**3 / best_time(lambda: torch.mm(left, right, out=out), repeats)
+    rate = 2 * size**3 / best_time(lambda: torch.mm(left, right, out=out), repeats)
+    return counter.get_total_flops() / rate
 
 
 def best_time(function: Callable[[], object], repeats: int, warm_up: bool = True) -> float:

@@ -7,16 +7,7 @@ second row sets it against its own matrix products at this machine's best rate: 
 
 import torch
 import torch.nn.functional as F
-from fusion_common import (
-    Row,
-    arguments,
-    best_time,
-    product_rate,
-    products_alone,
-    published_loop,
-    random_inputs,
-    report,
-)
+from fusion_common import Row, arguments, best_time, products_alone, published_loop, random_inputs, report
 
 from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.losses import contrastive_loss
@@ -73,7 +64,7 @@ def main() -> None:
         forward = best_time(lambda: fusion((vectors, regions), (tokens, mask)), repeats)
     print(f"forward alone: {forward:.3f} s")
     name = "whole head and loss, forward and backward"
-    alone = products_alone(fast, product_rate(repeats))
+    alone = products_alone(fast, repeats)
     at_most = f"at 1.00 it would be {loop_seconds / alone:.1f} times as fast as the loop"
     report(
         [

@@ -18,7 +18,7 @@ from fusion_common import Row, arguments, best_time, random_inputs, report
 
 from lavis_asym.fusion import HierarchicalFusion
 from lavis_asym.fusion.texts import even_slices
-from lavis_asym.fusion.two_stage import candidates, image_keys, score_candidates, text_keys
+from lavis_asym.fusion.two_stage import candidates, first_scores, image_keys, score_candidates, text_keys
 
 SIZE = dict(images=5000, texts=25_000, regions=49, lengths=(8, 16), width=512)
 QUICK = dict(images=40, texts=100, regions=6, lengths=(3, 5), width=32)
@@ -78,7 +78,7 @@ def main() -> None:
         few = images.select(slice(0, count))
 
         start = time.perf_counter()
-        first = image_keys(fusion, images) @ text_keys(texts).T
+        first = first_scores(image_keys(fusion, images), text_keys(texts))
         exact = candidates(first, k)
         first_seconds = time.perf_counter() - start
 

@@ -80,7 +80,7 @@ def load_trained(model: nn.Module, state: Mapping[str, torch.Tensor], name: str)
 
 
 class Training(NamedTuple):
-    """What a run's configuration says of how its model came about, for the tables of an evaluation."""
+    """How a model came about, as far as its run's configuration or checkpoint says, for the tables of an evaluation."""
 
     policy: Optional[Dict[str, Any]]  # of the samples: {} for the default one, None for a model trained without
     selection: Optional[str]  # how its epoch was chosen; None where the configuration does not say
